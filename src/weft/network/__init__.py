@@ -1,0 +1,1 @@
+"""The elastic network: topology, routing, queueing, controller, southbound, data planes, and networks for pods."""
