@@ -63,7 +63,7 @@ class Images(Protocol):
         """Raises NotFoundError ("No such image: X")."""
         ...
 
-    def list(self) -> "list[Image]": ...
+    def list(self) -> Sequence[Image]: ...
 
     async def pull(
         self, reference: str, *, credentials: Credentials | None = None, progress: ProgressSink | None = None
@@ -79,7 +79,7 @@ class Images(Protocol):
 
     async def remove(
         self, reference: str, *, force: bool = False
-    ) -> "list[tuple[Literal['Untagged', 'Deleted'], str]]":
+    ) -> Sequence[tuple[Literal["Untagged", "Deleted"], str]]:
         """Raises ConflictError where a container uses it (see `in_use`)."""
         ...
 
@@ -151,7 +151,7 @@ class Containers(Protocol):
         """Raises NotFoundError ("No such container: X")."""
         ...
 
-    def list(self, *, labels: Mapping[str, str] | None = None) -> "list[Container]":
+    def list(self, *, labels: Mapping[str, str] | None = None) -> Sequence[Container]:
         """All, whatever their state, newest first; `labels` must all match."""
         ...
 
