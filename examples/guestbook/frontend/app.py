@@ -14,8 +14,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import redis
 
 VERSION = os.environ.get("VERSION", "v1")
-STORE = redis.Redis(os.environ.get("REDIS_HOST", "redis"), int(os.environ.get("REDIS_PORT_NUMBER", "6379")),
-                    socket_timeout=2, socket_connect_timeout=2, decode_responses=True)
+STORE = redis.Redis(
+    os.environ.get("REDIS_HOST", "redis"),
+    int(os.environ.get("REDIS_PORT_NUMBER", "6379")),
+    socket_timeout=2,
+    socket_connect_timeout=2,
+    decode_responses=True,
+)
 PAGE = """<!doctype html><title>Guestbook</title>
 <style>body {{ font-family: sans-serif; max-width: 40em; margin: 2em auto; background: {color} }}</style>
 <h1>Guestbook <small>{version}</small></h1>
