@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from weft.core.ids import short_hash
 from weft.core.settings import Settings
 from weft.testing import leftovers
 
@@ -70,7 +71,7 @@ class Instance:
         return self.run("kubectl", *arguments, **options)  # type: ignore[arg-type]
 
     def up(self) -> None:
-        node_ports = 20000 + (int(self.root.name[-4:], 36) % 90) * 100
+        node_ports = 20000 + int(short_hash(str(self.root), 6), 16) % 90 * 100
         options = ["--api-port", "0", "--registry-port", "0", "--kubelet-port", "0"]
         options += ["--node-port-min", str(node_ports), "--node-port-max", str(node_ports + 99)]
         if (self.root / "etc/weft/config.json").exists():
