@@ -42,4 +42,4 @@ def run() -> Iterator[Row]:
                     times.append((time.perf_counter() - began) * 1000)
             peers.call("kubectl", "delete", f"deployment/bench-{number}", "--wait=false", env=weft.env)
     yield Row("kubectl apply of 1 replica to Ready", "ms", statistics.median(times),
-              note="two kubectl commands included; Kubernetes' own objective for a pod's start is 5 s (p99)")  # fmt: skip
+              note="two kubectl commands included; Kubernetes' objective for a pod's start is 5 s (p99)")  # fmt: skip
