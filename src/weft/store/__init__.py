@@ -1,1 +1,1 @@
-"""See docs/architecture.md."""
+"""Keys, revisions, transactions and watches: the contract in `base`, SQLite's answer to it in `sqlite`."""
