@@ -112,8 +112,9 @@ class Settings:
             values: dict[str, Any] = json.loads(file.read_text())
         except json.JSONDecodeError as error:
             raise InvalidError(f"cannot read {file}: {error}") from error
-        unknown = set(values) - known if isinstance(values, dict) else {"not an object"}
-        if unknown:
+        if not isinstance(values, dict):
+            raise InvalidError(f"cannot read {file}: not an object")
+        if unknown := set(values) - known:
             raise InvalidError(f"cannot read {file}: unknown settings: {', '.join(sorted(unknown))}")
         settings = cls(paths=paths, **values)
         settings.check()
@@ -142,6 +143,7 @@ class Settings:
 
     def check(self) -> None:
         """Raises InvalidError where a value cannot be used."""
+        networks = []
         for name in ("pod_subnet", "service_subnet"):
             try:
                 network = ipaddress.IPv4Network(getattr(self, name))
@@ -149,10 +151,15 @@ class Settings:
                 raise InvalidError(f"setting {name}: {error}") from error
             if network.prefixlen > 24:
                 raise InvalidError(f"setting {name}: {network} is too small, at most /24")
+            networks.append(network)
+        if networks[0].overlaps(networks[1]):
+            raise InvalidError(f"setting service_subnet: {networks[1]} overlaps the pod subnet {networks[0]}")
         for name in ("api_port", "registry_port", "kubelet_port", "node_port_min", "node_port_max"):
             port = getattr(self, name)
             if not isinstance(port, int) or not 0 < port < 65536:
                 raise InvalidError(f"setting {name}: {port!r} is not a port between 1 and 65535")
+        if self.node_port_min > self.node_port_max:
+            raise InvalidError(f"setting node_port_max: {self.node_port_max} is below {self.node_port_min}")
 
 
 def free_port() -> int:
