@@ -1,0 +1,7 @@
+"""JSON patch (RFC 6902)."""
+
+from typing import Any
+
+
+def json_patch(doc: Any, ops: Any) -> Any:
+    raise NotImplementedError
