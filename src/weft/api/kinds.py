@@ -4,12 +4,12 @@ In: rows of `weft.api.builtin` and CustomResourceDefinitions. Out: `ResourceType
 package and the API server take to know how to treat an object.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from weft.api.builtin import ROWS, Row
 from weft.api.gvr import GVR
-from weft.api.schema import Schema
+from weft.api.schema import Schema, custom_schema, definition_name, definition_schema
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
@@ -34,7 +34,8 @@ class ResourceType:
     kind: str
     singular: str
     namespaced: bool
-    schema: Schema
+    schema: Schema = field(repr=False)
+    list_kind: str = ""
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     subresources: frozenset[str] = frozenset()
@@ -43,13 +44,11 @@ class ResourceType:
     spec_replicas_path: str = ""
     status_replicas_path: str = ""
     label_selector_path: str = ""
+    selectable_fields: tuple[str, ...] = ()
     is_custom: bool = False
     preserve_unknown: bool = False
     storage: bool = True
-
-    @property
-    def list_kind(self) -> str:
-        return self.kind + "List"
+    deprecation_warning: str = ""
 
     @property
     def qualified_kind(self) -> str:
@@ -57,36 +56,128 @@ class ResourceType:
         return f"{self.kind}.{self.gvr.group}" if self.gvr.group else self.kind
 
 
-@dataclass
 class Kinds:
     """The registry of kinds; changed only by `add_crd` and `remove_crd`."""
 
-    _by_gvr: dict[GVR, ResourceType] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._by_gvr: dict[GVR, ResourceType] = {}
+        self._by_kind: dict[tuple[str, str], ResourceType] = {}
 
     @classmethod
     def builtin(cls) -> Self:
-        raise NotImplementedError
+        kinds = cls()
+        for row in ROWS:
+            kinds._add(_builtin_type(row))
+        return kinds
 
     def by_gvr(self, gvr: GVR) -> ResourceType | None:
-        raise NotImplementedError
+        return self._by_gvr.get(gvr)
 
     def by_kind(self, api_version: str, kind: str) -> ResourceType | None:
-        raise NotImplementedError
+        return self._by_kind.get((api_version, kind))
 
     def all(self) -> tuple[ResourceType, ...]:
-        raise NotImplementedError
+        return tuple(self._by_gvr.values())
 
     def groups(self) -> dict[str, tuple[str, ...]]:
         """The versions of each group, the preferred one first."""
-        raise NotImplementedError
+        found: dict[str, list[str]] = {}
+        for gvr in self._by_gvr:
+            versions = found.setdefault(gvr.group, [])
+            if gvr.version not in versions:
+                versions.append(gvr.version)
+        return {group: tuple(sorted(versions, key=version_priority)) for group, versions in found.items()}
 
     def add_crd(self, crd: dict[str, Any]) -> tuple[ResourceType, ...]:
-        """Adds, or replaces, the kinds of a CRD's served versions; raises ApiError Invalid."""
-        raise NotImplementedError
+        """Adds the kinds of a (valid) CRD's served versions in place of those that it had before."""
+        self.remove_crd(crd["metadata"]["name"])
+        types = custom_types(crd)
+        for rtype in types:
+            self._add(rtype)
+        return types
 
     def remove_crd(self, name: str) -> tuple[ResourceType, ...]:
         """Forgets the kinds of the CRD named `plural.group`, and returns them."""
-        raise NotImplementedError
+        gone = tuple(rtype for gvr, rtype in self._by_gvr.items() if rtype.is_custom and str(gvr) == name)
+        for rtype in gone:
+            del self._by_gvr[rtype.gvr]
+            del self._by_kind[rtype.gvr.api_version, rtype.kind]
+        return gone
 
-    def _add(self, types: Iterable[ResourceType]) -> None:
-        raise NotImplementedError
+    def _add(self, rtype: ResourceType) -> None:
+        self._by_gvr[rtype.gvr] = rtype
+        self._by_kind[rtype.gvr.api_version, rtype.kind] = rtype
+
+
+def version_priority(version: str) -> tuple[int, int, int, str]:
+    """Sorts as Kubernetes prefers versions: v2, v1, v1beta2, v1beta1, v1alpha1, then others by name."""
+    rest = version.removeprefix("v")
+    for stage, word in enumerate(("", "beta", "alpha")):
+        major, found, minor = rest.partition(word) if word else (rest, "", "0")
+        if version[:1] == "v" and major.isdigit() and minor.isdigit() and bool(found) == bool(word):
+            return (stage, -int(major), -int(minor), "")
+    return (3, 0, 0, version)
+
+
+def _builtin_type(row: Row) -> ResourceType:
+    scalable = "scale" in row.subresources.split()
+    return ResourceType(
+        gvr=GVR(row.group, row.version, row.resource),
+        kind=row.kind,
+        singular=row.kind.lower(),
+        namespaced=row.namespaced,
+        schema=definition_schema(definition_name(row.group, row.version, row.kind)),
+        list_kind=row.kind + "List",
+        short_names=tuple(row.short_names.split()),
+        categories=tuple(row.categories.split()),
+        subresources=frozenset(row.subresources.split()),
+        spec_replicas_path=".spec.replicas" if scalable else "",
+        status_replicas_path=".status.replicas" if scalable else "",
+    )
+
+
+def custom_types(crd: dict[str, Any]) -> tuple[ResourceType, ...]:
+    """The kinds of a (valid) CRD's served versions."""
+    spec = crd["spec"]
+    names = spec["names"]
+    return tuple(_custom_type(spec, names, version) for version in spec["versions"] if version.get("served"))
+
+
+def _custom_type(spec: dict[str, Any], names: dict[str, Any], version: dict[str, Any]) -> ResourceType:
+    raw = (version.get("schema") or {}).get("openAPIV3Schema")
+    subresources = version.get("subresources") or {}
+    scale = subresources.get("scale") or {}
+    columns = version.get("additionalPrinterColumns") or ()
+    kind = names["kind"]
+    api_version = f"{spec['group']}/{version['name']}"
+    deprecation = version.get("deprecationWarning") or f"{api_version} {kind} is deprecated"
+    return ResourceType(
+        gvr=GVR(spec["group"], version["name"], names["plural"]),
+        kind=kind,
+        singular=names.get("singular") or kind.lower(),
+        namespaced=spec.get("scope", "Namespaced") == "Namespaced",
+        schema=custom_schema(raw),
+        list_kind=names.get("listKind") or kind + "List",
+        short_names=tuple(names.get("shortNames") or ()),
+        categories=tuple(names.get("categories") or ()),
+        subresources=frozenset(name for name in ("status", "scale") if subresources.get(name) is not None),
+        printer_columns=tuple(
+            PrinterColumn(
+                column["name"],
+                column["type"],
+                column["jsonPath"],
+                column.get("format", ""),
+                column.get("description", ""),
+                column.get("priority", 0),
+            )
+            for column in columns
+        ),
+        spec_replicas_path=scale.get("specReplicasPath", ""),
+        status_replicas_path=scale.get("statusReplicasPath", ""),
+        label_selector_path=scale.get("labelSelectorPath", ""),
+        selectable_fields=tuple(entry["jsonPath"] for entry in version.get("selectableFields") or ()),
+        is_custom=True,
+        preserve_unknown=bool((raw or {}).get("x-kubernetes-preserve-unknown-fields")),
+        storage=bool(version.get("storage")),
+        deprecation_warning=deprecation if version.get("deprecated") else "",
+    )

@@ -1,0 +1,69 @@
+"""The built-in kinds that Weft serves, and the subresources that there can be. Data: a new kind is one row.
+
+Who is next: `weft.api.kinds`. A kind's fields come from the shipped schema; its defaults, rules and printed columns,
+where it has any beyond NAME and AGE, are rows of `weft.api.defaults`, `weft.api.validation` and `weft.api.table`.
+"""
+
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    """One built-in resource."""
+
+    group: str
+    version: str
+    kind: str
+    resource: str
+    namespaced: bool = True
+    short_names: str = ""
+    categories: str = ""
+    subresources: str = ""
+
+
+ROWS = (
+    Row("", "v1", "Namespace", "namespaces", False, "ns", subresources="status finalize"),
+    Row("", "v1", "Node", "nodes", False, "no", subresources="status"),
+    Row("", "v1", "Pod", "pods", True, "po", "all", "status log exec attach portforward binding eviction"),
+    Row("", "v1", "Service", "services", True, "svc", "all", "status"),
+    Row("", "v1", "Endpoints", "endpoints", True, "ep"),
+    Row("", "v1", "ConfigMap", "configmaps", True, "cm"),
+    Row("", "v1", "Secret", "secrets"),
+    Row("", "v1", "ServiceAccount", "serviceaccounts", True, "sa"),
+    Row("", "v1", "Event", "events", True, "ev"),
+    Row("apps", "v1", "ReplicaSet", "replicasets", True, "rs", "all", "status scale"),
+    Row("apps", "v1", "Deployment", "deployments", True, "deploy", "all", "status scale"),
+    Row("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"),
+    Row("coordination.k8s.io", "v1", "Lease", "leases"),
+    Row(
+        "apiextensions.k8s.io",
+        "v1",
+        "CustomResourceDefinition",
+        "customresourcedefinitions",
+        False,
+        "crd crds",
+        "api-extensions",
+        "status",
+    ),
+)
+
+
+class Subresource(NamedTuple):
+    """What discovery says of a subresource; an empty kind is that of the resource itself."""
+
+    verbs: tuple[str, ...]
+    kind: str = ""
+    group: str = ""
+    version: str = ""
+
+
+SUBRESOURCES = {
+    "status": Subresource(("get", "patch", "update")),
+    "scale": Subresource(("get", "patch", "update"), "Scale", "autoscaling", "v1"),
+    "finalize": Subresource(("update",)),
+    "log": Subresource(("get",)),
+    "exec": Subresource(("create", "get"), "PodExecOptions"),
+    "attach": Subresource(("create", "get"), "PodAttachOptions"),
+    "portforward": Subresource(("create", "get"), "PodPortForwardOptions"),
+    "binding": Subresource(("create",), "Binding"),
+    "eviction": Subresource(("create",), "Eviction", "policy", "v1"),
+}
