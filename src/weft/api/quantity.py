@@ -11,6 +11,7 @@ _BINARY = {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4, "Pi": 1024**
 _DECIMAL_EXPONENT = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _SUFFIX_OF_EXPONENT = {exponent: suffix for suffix, exponent in _DECIMAL_EXPONENT.items()}
 _GRAMMAR = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE]?|[eE][+-]?\d+)", re.ASCII)
+_MOST = Decimal(2**63 - 1)  # larger amounts are capped
 _NANO = Decimal("1e-9")
 _MESSAGE = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 
@@ -23,7 +24,7 @@ def parse(text: Text) -> Decimal:
 
 
 def _split(text: Text) -> tuple[Decimal, str]:
-    """The value, rounded up to nanos, and its suffix; an exponent's suffix is `e`."""
+    """The value, capped and rounded up to nanos, and its suffix; an exponent's suffix is `e`."""
     if isinstance(text, bool) or not isinstance(text, (str, int, float)):
         raise ValueError(_MESSAGE)
     match = _GRAMMAR.fullmatch(str(text))
@@ -39,7 +40,9 @@ def _split(text: Text) -> tuple[Decimal, str]:
         if abs(exponent) > 64:
             raise ValueError(_MESSAGE)
         value, suffix = number.scaleb(exponent), "e"
-    if value.adjusted() < 19 and value % _NANO:
+    if abs(value) > _MOST:
+        value = _MOST.copy_sign(value)
+    if value % _NANO:
         value = value.quantize(_NANO, ROUND_CEILING)
     return value, suffix
 

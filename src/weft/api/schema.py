@@ -84,7 +84,9 @@ class Schema:
     def has_defaults(self) -> bool:
         """Whether a `default:` stands somewhere below (custom resources only; their schemas are finite trees)."""
         return "default" in self.raw or any(
-            child.has_defaults for child in (*self.properties.values(), self.items, self.values) if child is not None
+            child.has_defaults
+            for child in (*self.properties.values(), self.items, self.values)
+            if child is not None and child.custom
         )
 
     def at(self, *path: str) -> "Schema | None":

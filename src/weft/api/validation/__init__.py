@@ -3,8 +3,20 @@
 from dataclasses import dataclass
 from typing import Any
 
+from weft.api.decoding import check_types, prune, strict_decoding_error, unknown_fields
 from weft.api.kinds import ResourceType
 from weft.api.status import ApiError, Cause
+
+__all__ = [
+    "FieldError",
+    "check_types",
+    "invalid",
+    "prune",
+    "strict_decoding_error",
+    "unknown_fields",
+    "validate",
+    "validate_update",
+]
 
 Object = dict[str, Any]
 
@@ -23,26 +35,6 @@ class FieldError:
     @property
     def cause(self) -> Cause:
         return Cause(self.reason, self.message, self.field)
-
-
-def check_types(obj: Object, rtype: ResourceType) -> None:
-    """Raises ApiError BadRequest where a value has a JSON type that the field cannot have."""
-    raise NotImplementedError
-
-
-def unknown_fields(obj: Object, rtype: ResourceType) -> list[str]:
-    """Such as `unknown field "spec.foo"`."""
-    raise NotImplementedError
-
-
-def strict_decoding_error(problems: list[str], rtype: ResourceType) -> ApiError:
-    """The 400 for what `unknown_fields` found, under fieldValidation=Strict."""
-    raise NotImplementedError
-
-
-def prune(obj: Object, rtype: ResourceType) -> None:
-    """Drops, in place, unknown fields, and nulls where the field knows none; writes quantities canonically."""
-    raise NotImplementedError
 
 
 def validate(obj: Object, rtype: ResourceType) -> list[FieldError]:
