@@ -1,0 +1,123 @@
+"""`ApiServer`: the parts put together, started and stopped.
+
+In: settings, a store (started and stopped by this server), CRDs to be there, validators of other parts. Out: HTTPS on
+`settings.api_address:api_port`, and `local`, the client for whatever runs in the same process.
+"""
+
+import ssl
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aiohttp import web
+
+from weft.api.gvr import CRDS
+from weft.api.kinds import Kinds
+from weft.apiserver import bootstrap, codec, pki
+from weft.apiserver.admission import STEPS
+from weft.apiserver.api import Api, Validator
+from weft.apiserver.cache import Cache
+from weft.apiserver.crds import CustomResources
+from weft.apiserver.documents import Documents
+from weft.apiserver.local import LocalClient
+from weft.apiserver.objects import Objects
+from weft.apiserver.routes import Routes
+from weft.apiserver.streams import Streams
+from weft.core.clock import Clock, SystemClock
+from weft.core.errors import UnavailableError
+from weft.core.settings import Settings
+from weft.store.base import Store
+
+_SHUTDOWN_SECONDS = 2.0
+
+
+class ApiServer:
+    """`ApiServer(settings, store, extra_validators={("net.weft.dev", "Topology"): check}, crds=[...])`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        *,
+        extra_validators: Mapping[tuple[str, str], Validator] | None = None,
+        crds: Sequence[dict[str, Any]] = (),
+        clock: Clock | None = None,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._crds = crds
+        cache = Cache(store)
+        self.api = Api(
+            settings,
+            Kinds.builtin(),
+            cache,
+            Objects(store, cache),
+            clock or SystemClock(),
+            STEPS,
+            extra_validators or {},
+        )
+        self.local = LocalClient(self.api)
+
+    async def start(self) -> None:
+        """Raises UnavailableError where the address cannot be had, ConflictError where the store is in use."""
+        settings = self._settings
+        certificates = pki.ensure(settings)
+        ca = certificates.ca.read_text()
+        await self._store.start()
+        await self.api.cache.start()
+        self._resources = CustomResources(self.api)
+        self._resources.start()
+        await bootstrap.ensure(self.local, self.api, ca)
+        await self._ensure_crds()
+        self._accounts = bootstrap.DefaultAccounts(self.api, self.local, ca)
+        self._accounts.start()
+        self._streams = Streams(self.api, certificates)
+        documents = Documents(self.api.kinds)
+        routes = Routes(self.api, documents, self._streams)
+        app = web.Application(client_max_size=codec.MAX_BODY)
+        app.router.add_route("*", "/{path:.*}", routes.handle)
+        self._runner = web.AppRunner(
+            app, access_log=None, handler_cancellation=True, shutdown_timeout=_SHUTDOWN_SECONDS, keepalive_timeout=120
+        )
+        await self._runner.setup()
+        site = web.TCPSite(
+            self._runner,
+            settings.api_address,
+            settings.api_port,
+            ssl_context=_tls(certificates),
+            reuse_address=True,
+            backlog=512,
+        )
+        try:
+            await site.start()
+        except OSError as error:
+            await self.stop()
+            raise UnavailableError(
+                f"cannot serve the API at {settings.api_address}:{settings.api_port}: {error.strerror or error}"
+            ) from error
+        documents.ready = True
+
+    async def stop(self) -> None:
+        """Ends watches, finishes what is under way, closes the store."""
+        self.api.cache.end_watches()
+        await self._runner.cleanup()
+        await self._streams.stop()
+        await self._accounts.stop()
+        await self._resources.stop()
+        await self.api.cache.stop()
+        await self._store.stop()
+
+    async def _ensure_crds(self) -> None:
+        for crd in self._crds:
+            await bootstrap.make(self.local, CRDS, crd)
+            present = await self.local.get(CRDS, crd["metadata"]["name"])
+            await self.local.update(CRDS, {**present, "spec": crd["spec"]})
+
+
+def _tls(certificates: pki.Pki) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificates.certificate("apiserver"), certificates.key("apiserver"))
+    context.load_verify_locations(certificates.ca)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.set_alpn_protocols(["http/1.1"])
+    return context

@@ -1,0 +1,1 @@
+"""One verb a file; each takes `(api, request, ...)` and returns objects or raises ApiError."""
