@@ -11,7 +11,7 @@ from typing import Any
 
 from weft.api.gvr import CONFIGMAPS, ENDPOINTS, ENDPOINTSLICES, GVR, NAMESPACES, SERVICEACCOUNTS, SERVICES
 from weft.api.status import ApiError
-from weft.apiserver.admission.pod import PRIORITYCLASSES
+from weft.apiserver.admission.pod import PRIORITYCLASSES, SYSTEM_PRIORITIES
 from weft.apiserver.api import Api
 from weft.apiserver.cache import Change
 from weft.apiserver.local import LocalClient
@@ -27,9 +27,10 @@ async def ensure(client: LocalClient, api: Api, ca: str) -> None:
     for name in _NAMESPACES:
         await make(client, NAMESPACES, {"metadata": {"name": name}})
     await asyncio.gather(*(equip_namespace(client, name, ca) for name in _NAMESPACES))
-    for name, value in (("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)):
-        text = f"Used for system critical pods ({name})."
-        await make(client, PRIORITYCLASSES, {"metadata": {"name": name}, "value": value, "description": text})
+    if api.kinds.by_gvr(PRIORITYCLASSES) is not None:
+        for name, value in SYSTEM_PRIORITIES.items():
+            text = f"Used for system critical pods ({name})."
+            await make(client, PRIORITYCLASSES, {"metadata": {"name": name}, "value": value, "description": text})
     await _kubernetes_service(client, api)
 
 

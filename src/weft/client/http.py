@@ -3,6 +3,7 @@
 In: calls. Out: objects, or `ApiError` made of the server's Status, or `UnavailableError` where no answer came.
 """
 
+import asyncio
 import base64
 import json
 import os
@@ -25,6 +26,8 @@ from weft.core.errors import InvalidError, UnavailableError
 _SILENCE_SECONDS = 300
 _CONNECT_SECONDS = 10
 _CALL_SECONDS = 60
+# Calls under way at once, watches apart: each takes a connection, and a TLS handshake costs more than a call.
+_PARALLEL = 32
 
 
 class HttpClient:
@@ -37,6 +40,7 @@ class HttpClient:
         self._context = context
         self._headers = {"User-Agent": agent, "Accept": "application/json", **(headers or {})}
         self._session: aiohttp.ClientSession | None = None
+        self._calls = asyncio.Semaphore(_PARALLEL)
 
     @classmethod
     def from_kubeconfig(cls, path: Path | str, agent: str = "weft") -> Self:
@@ -184,7 +188,10 @@ class HttpClient:
         data = orjson.dumps(body) if body is not None else None
         headers = {"Content-Type": media} if data is not None else {}
         try:
-            async with self._open().request(method, url, params=query, data=data, headers=headers) as response:
+            async with (
+                self._calls,
+                self._open().request(method, url, params=query, data=data, headers=headers) as response,
+            ):
                 content = await response.read()
         except TimeoutError:
             raise UnavailableError(f"{self.server} did not answer within {_CALL_SECONDS} s") from None

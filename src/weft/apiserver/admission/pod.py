@@ -11,7 +11,7 @@ from weft.api.status import ApiError
 from weft.apiserver.api import Attributes
 
 PRIORITYCLASSES = GVR("scheduling.k8s.io", "v1", "priorityclasses")
-_SYSTEM_PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
+SYSTEM_PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 _AWAY = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 _AWAY_SECONDS = 300
 
@@ -38,8 +38,8 @@ def _set_priority(attributes: Attributes, spec: dict[str, Any]) -> None:
     name = spec.get("priorityClassName")
     priority, policy = 0, "PreemptLowerPriority"
     rtype = attributes.api.kinds.by_gvr(PRIORITYCLASSES)
-    if name in _SYSTEM_PRIORITIES:
-        priority = _SYSTEM_PRIORITIES[name]
+    if name in SYSTEM_PRIORITIES:
+        priority = SYSTEM_PRIORITIES[name]
     elif rtype is not None:
         if name:
             found = attributes.api.objects.get(rtype, None, name)
