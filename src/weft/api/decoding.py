@@ -1,8 +1,8 @@
 """What Go's typed decoding does for Kubernetes: wrong JSON types, unknown fields, nulls.
 
-In: an object as the client sent it. Out: a 400 for wrong types; the list of unknown fields, for strict field validation;
-or the object without them, in place. Custom resources have no Go types: only their metadata is checked here, the
-rest by `weft.api.validation`. Who is next: `weft.api.defaults`. Messages: sigs.k8s.io/json, apimachinery.
+In: an object as the client sent it. Out: a 400 for wrong types; the list of unknown fields, for strict field
+validation; or the object without them, in place. Custom resources have no Go types: only their metadata is checked
+here, the rest by `weft.api.validation`. Who is next: `weft.api.defaults`. Messages: sigs.k8s.io/json, apimachinery.
 """
 
 import binascii

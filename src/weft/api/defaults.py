@@ -204,10 +204,9 @@ def _fill(value: Object, schema: Schema) -> None:
         if kind is dict:
             if (child := get(key)) is not None and child.properties:
                 _fill(each, child)
-        elif kind is list and (child := get(key)) is not None and (items := child.items) is not None:
-            if items.properties:
-                for element in each:
-                    _fill(element, items)
+        elif kind is list and (child := get(key)) is not None and (items := child.items) and items.properties:
+            for element in each:
+                _fill(element, items)
 
 
 def _custom(value: Any, schema: Schema) -> None:

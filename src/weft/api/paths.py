@@ -1,6 +1,6 @@
 """Reading a value inside an object by a path: the part of Kubernetes's JSONPath that CRDs use.
 
-In: `.spec.replicas`, `.status.conditions[?(@.type=="Ready")].status`, `.items[0].name`, `.spec.list[*].name`, `['a.b']`.
+In: `.spec.replicas`, `.status.conditions[?(@.type=="Ready")].status`, `.items[0].name`, `.list[*].name`, `['a.b']`.
 Out: a function from an object to the list of values found. Who is next: tables, field selectors, scale subresources.
 """
 
