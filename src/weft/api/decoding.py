@@ -169,11 +169,16 @@ def prune(obj: Object, rtype: ResourceType) -> None:
 
     Expects a built-in object that `check_types` let through.
     """
-    if rtype.is_custom:
-        _prune_custom(obj, rtype.schema)
-        _prune(obj.get("metadata"), rtype.schema.properties["metadata"])
+    prune_value(obj, rtype.schema)
+
+
+def prune_value(obj: Object, schema: Schema) -> None:
+    """`prune`, by the schema alone."""
+    if schema.custom:
+        _prune_custom(obj, schema)
+        _prune(obj.get("metadata"), schema.properties["metadata"])
     else:
-        _prune(obj, rtype.schema)
+        _prune(obj, schema)
 
 
 _ZEROS: dict[str, Any] = {"string": "", "integer": 0, "boolean": False, "quantity": "0"}

@@ -35,6 +35,7 @@ VALUES: dict[str, Object] = {
         "resources": {},
     },
     "ContainerPort": {"protocol": "TCP"},
+    "LocalObjectReference": {"name": ""},
     "Probe": {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3},
     "HTTPGetAction": {"path": "/", "scheme": "HTTP"},
     "GRPCAction": {"service": ""},

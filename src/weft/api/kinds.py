@@ -11,7 +11,7 @@ from weft.api.builtin import ROWS, Row
 from weft.api.gvr import GVR
 from weft.api.schema import Schema, custom_schema, definition_name, definition_schema
 
-ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+_ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class ResourceType:
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     subresources: frozenset[str] = frozenset()
-    verbs: tuple[str, ...] = ALL_VERBS
+    verbs: tuple[str, ...] = _ALL_VERBS
     printer_columns: tuple[PrinterColumn, ...] = ()
     spec_replicas_path: str = ""
     status_replicas_path: str = ""
@@ -131,6 +131,7 @@ def _builtin_type(row: Row) -> ResourceType:
         short_names=tuple(row.short_names.split()),
         categories=tuple(row.categories.split()),
         subresources=frozenset(row.subresources.split()),
+        verbs=tuple(row.verbs.split()),
         spec_replicas_path=".spec.replicas" if scalable else "",
         status_replicas_path=".status.replicas" if scalable else "",
     )
