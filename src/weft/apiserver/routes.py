@@ -88,6 +88,8 @@ class Routes:
             raise no_such_path()
         request = Request(rtype, target.namespace, target.name, target.subresource, user)
         request.read_options(http.query)
+        if rtype.deprecation_warning:
+            request.warnings.append(rtype.deprecation_warning)
         if not request.field_manager:
             request.field_manager = _agent(http)
         if target.subresource:

@@ -4,6 +4,7 @@ In: settings, a store (started and stopped by this server), CRDs to be there, va
 `settings.api_address:api_port`, and `local`, the client for whatever runs in the same process.
 """
 
+import contextlib
 import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,6 +29,7 @@ from weft.core.settings import Settings
 from weft.store.base import Store
 
 _SHUTDOWN_SECONDS = 2.0
+_BACKLOG = 512
 
 
 class ApiServer:
@@ -59,52 +61,52 @@ class ApiServer:
 
     async def start(self) -> None:
         """Raises UnavailableError where the address cannot be had, ConflictError where the store is in use."""
-        settings = self._settings
-        certificates = pki.ensure(settings)
-        ca = certificates.ca.read_text()
-        await self._store.start()
-        await self.api.cache.start()
-        self._resources = CustomResources(self.api)
-        self._resources.start()
-        await bootstrap.ensure(self.local, self.api, ca)
-        await self._ensure_crds()
-        self._accounts = bootstrap.DefaultAccounts(self.api, self.local, ca)
-        self._accounts.start()
-        self._streams = Streams(self.api, certificates)
-        documents = Documents(self.api.kinds)
-        routes = Routes(self.api, documents, self._streams)
-        app = web.Application(client_max_size=codec.MAX_BODY)
-        app.router.add_route("*", "/{path:.*}", routes.handle)
-        self._runner = web.AppRunner(
-            app, access_log=None, handler_cancellation=True, shutdown_timeout=_SHUTDOWN_SECONDS, keepalive_timeout=120
-        )
-        await self._runner.setup()
-        site = web.TCPSite(
-            self._runner,
-            settings.api_address,
-            settings.api_port,
-            ssl_context=_tls(certificates),
-            reuse_address=True,
-            backlog=512,
-        )
-        try:
-            await site.start()
-        except OSError as error:
-            await self.stop()
-            raise UnavailableError(
-                f"cannot serve the API at {settings.api_address}:{settings.api_port}: {error.strerror or error}"
-            ) from error
-        documents.ready = True
+        async with contextlib.AsyncExitStack() as parts:
+            await self._start(parts)
+            self._parts = parts.pop_all()
 
     async def stop(self) -> None:
         """Ends watches, finishes what is under way, closes the store."""
-        self.api.cache.end_watches()
-        await self._runner.cleanup()
-        await self._streams.stop()
-        await self._accounts.stop()
-        await self._resources.stop()
-        await self.api.cache.stop()
-        await self._store.stop()
+        await self._parts.aclose()
+
+    async def _start(self, parts: contextlib.AsyncExitStack) -> None:
+        """Each part that was started is stopped, in reverse, at `stop` or where a later one fails."""
+        api = self.api
+        certificates = pki.ensure(self._settings)
+        ca = certificates.ca.read_text()
+        await self._store.start()
+        parts.push_async_callback(self._store.stop)
+        await api.cache.start()
+        parts.push_async_callback(api.cache.stop)
+        custom = CustomResources(api)
+        custom.start()
+        parts.push_async_callback(custom.stop)
+        await bootstrap.ensure(self.local, api, ca)
+        await self._ensure_crds()
+        accounts = bootstrap.DefaultAccounts(api, self.local, ca)
+        accounts.start()
+        parts.push_async_callback(accounts.stop)
+        streams = Streams(api, certificates)
+        parts.push_async_callback(streams.stop)
+        documents = Documents(api.kinds)
+        await self._listen(Routes(api, documents, streams), certificates, parts)
+        parts.callback(api.cache.end_watches)  # else the listener would wait for them
+        documents.ready = True
+
+    async def _listen(self, routes: Routes, certificates: pki.Pki, parts: contextlib.AsyncExitStack) -> None:
+        address, port = self._settings.api_address, self._settings.api_port
+        app = web.Application(client_max_size=codec.MAX_BODY)
+        app.router.add_route("*", "/{path:.*}", routes.handle)
+        runner = web.AppRunner(
+            app, access_log=None, handler_cancellation=True, shutdown_timeout=_SHUTDOWN_SECONDS, keepalive_timeout=120
+        )
+        await runner.setup()
+        parts.push_async_callback(runner.cleanup)
+        context = _tls(certificates)
+        try:
+            await web.TCPSite(runner, address, port, ssl_context=context, reuse_address=True, backlog=_BACKLOG).start()
+        except OSError as error:
+            raise UnavailableError(f"cannot serve the API at {address}:{port}: {error.strerror or error}") from error
 
     async def _ensure_crds(self) -> None:
         for crd in self._crds:
