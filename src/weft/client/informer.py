@@ -6,7 +6,7 @@ Objects are shared by all readers: treat them as frozen. After client-go's `tool
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from weft.api.gvr import GVR
@@ -59,7 +59,7 @@ class Informer:
     def get(self, namespace: str | None, name: str) -> Object | None:
         return self._objects.get((namespace or "", name))
 
-    def list(self, namespace: str | None = None) -> "list[Object]":
+    def list(self, namespace: str | None = None) -> Sequence[Object]:
         return [obj for key, obj in self._objects.items() if namespace is None or key[0] == namespace]
 
     def add_index(self, name: str, function: IndexFunction) -> None:
@@ -72,7 +72,7 @@ class Informer:
             for value in function(obj):
                 self._indices[name].setdefault(value, set()).add(key)
 
-    def by_index(self, name: str, value: str) -> "list[Object]":
+    def by_index(self, name: str, value: str) -> Sequence[Object]:
         return [self._objects[key] for key in self._indices[name].get(value, ())]
 
     def on_change(self, handler: Handler) -> None:

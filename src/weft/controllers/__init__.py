@@ -1,1 +1,1 @@
-"""See docs/architecture.md."""
+"""The loops that make the world like its resources; each reaches data only by `client`."""

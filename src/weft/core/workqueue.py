@@ -60,7 +60,7 @@ class WorkQueue(Generic[K]):
         """Queues `key` after its back-off; returns the delay in seconds."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        delay = min(self._base * 2 ** min(failures, 30), self._max)
+        delay: float = min(self._base * 2 ** min(failures, 30), self._max)
         self.add_after(key, delay)
         return delay
 

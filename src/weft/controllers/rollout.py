@@ -1,0 +1,130 @@
+"""How a Deployment moves from its old ReplicaSets to the new one: pure arithmetic on sizes.
+
+Source: Kubernetes `pkg/controller/deployment/rolling.go`, `sync.go` and `util/deployment_util.go`.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from weft.client.base import Object
+
+REVISION = "deployment.kubernetes.io/revision"
+DESIRED = "deployment.kubernetes.io/desired-replicas"
+MAXIMUM = "deployment.kubernetes.io/max-replicas"
+HASH_LABEL = "pod-template-hash"
+_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+
+
+def template_hash(template: Object, collision_count: int = 0) -> str:
+    """A stable name for a pod template: ten letters without vowels, as Kubernetes' hashes look."""
+    text = json.dumps(template, sort_keys=True, separators=(",", ":")) + (
+        str(collision_count) if collision_count else ""
+    )
+    digest = hashlib.sha256(text.encode()).digest()
+    return "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in digest[:10])
+
+
+def same_template(first: Object, second: Object) -> bool:
+    """Whether two pod templates are the same but for the hash label."""
+    return _without_hash(first) == _without_hash(second)
+
+
+def _without_hash(template: Object) -> Object:
+    metadata = dict(template.get("metadata") or {})
+    metadata["labels"] = {key: value for key, value in (metadata.get("labels") or {}).items() if key != HASH_LABEL}
+    return {**template, "metadata": {key: value for key, value in metadata.items() if value}}
+
+
+def resolve(value: Any, total: int, *, round_up: bool) -> int:
+    """An IntOrString against `total`: "25%" of 10 is 3 rounded up, 2 rounded down."""
+    if isinstance(value, str):
+        share = int(value.rstrip("%")) * total / 100
+        return math.ceil(share) if round_up else math.floor(share)
+    return int(value)
+
+
+def surge_and_unavailable(deployment: Object) -> tuple[int, int]:
+    """(maxSurge, maxUnavailable) as numbers; both zero would never move, so then one may be unavailable."""
+    rolling = deployment["spec"].get("strategy", {}).get("rollingUpdate") or {}
+    wanted = deployment["spec"].get("replicas", 1)
+    surge = resolve(rolling.get("maxSurge", "25%"), wanted, round_up=True)
+    unavailable = resolve(rolling.get("maxUnavailable", "25%"), wanted, round_up=False)
+    if surge == 0 and unavailable == 0:
+        unavailable = 1
+    return surge, min(unavailable, wanted)
+
+
+def size(replicaset: Object) -> int:
+    return int(replicaset["spec"].get("replicas", 1))
+
+
+def available(replicaset: Object) -> int:
+    return int(replicaset.get("status", {}).get("availableReplicas", 0))
+
+
+def rolling_sizes(deployment: Object, new: Object, old: Sequence[Object]) -> dict[str, int]:
+    """The next size of each ReplicaSet, by name, of a rolling update; `old` from the oldest to the youngest."""
+    wanted = deployment["spec"].get("replicas", 1)
+    surge, unavailable = surge_and_unavailable(deployment)
+    sizes = {each["metadata"]["name"]: size(each) for each in [new, *old]}
+    name = new["metadata"]["name"]
+    if sizes[name] > wanted:
+        sizes[name] = wanted
+    elif sizes[name] < wanted:
+        room = wanted + surge - sum(sizes.values())
+        sizes[name] += max(0, min(room, wanted - sizes[name]))
+        if sizes[name] != size(new):
+            return sizes
+    return _shrink_old(sizes, new, old, wanted - unavailable)
+
+
+def _shrink_old(sizes: dict[str, int], new: Object, old: Sequence[Object], min_available: int) -> dict[str, int]:
+    """First those that do not work anyway, then available ones as far as `min_available` allows."""
+    sizes = dict(sizes)
+    new_unavailable = sizes[new["metadata"]["name"]] - available(new)
+    may_go = sum(sizes.values()) - min_available - max(0, new_unavailable)
+    for each in old:
+        name = each["metadata"]["name"]
+        broken = min(sizes[name] - available(each), may_go)
+        if broken > 0:
+            sizes[name] -= broken
+            may_go -= broken
+    may_go = sum(available(each) for each in [new, *old]) - min_available
+    for each in old:
+        name = each["metadata"]["name"]
+        # What was shrunk above was not available: the rest still is.
+        step = min(sizes[name], may_go)
+        if step > 0:
+            sizes[name] -= step
+            may_go -= step
+    return sizes
+
+
+def proportional_sizes(deployment: Object, sets: Sequence[Object]) -> dict[str, int]:
+    """Sizes when the Deployment was scaled in the middle of a rollout: each set in its proportion."""
+    wanted = deployment["spec"].get("replicas", 1)
+    surge, _ = surge_and_unavailable(deployment)
+    allowed = wanted + surge if wanted > 0 else 0
+    total = sum(size(each) for each in sets)
+    to_add = allowed - total
+    sizes = {each["metadata"]["name"]: size(each) for each in sets}
+    # Larger sets first; of equal ones the newer first when growing, the older first when shrinking.
+    ordered = sorted(sets, key=lambda each: each["metadata"].get("creationTimestamp") or "", reverse=to_add > 0)
+    ordered.sort(key=size, reverse=True)
+    left = to_add
+    for each in ordered:
+        name = each["metadata"]["name"]
+        before = int((each["metadata"].get("annotations") or {}).get(MAXIMUM, total) or total)
+        if left == 0 or total == 0:
+            break
+        share = round(sizes[name] * allowed / max(1, before)) - sizes[name]
+        share = max(0, min(share, left)) if to_add > 0 else min(0, max(share, left))
+        sizes[name] += share
+        left -= share
+    if left and ordered:
+        first = ordered[0]["metadata"]["name"]
+        sizes[first] = max(0, sizes[first] + left)
+    return sizes

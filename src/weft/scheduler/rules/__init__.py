@@ -1,0 +1,22 @@
+"""One rule a file: `filter(pod, node)` gives the reason why the pod cannot run there, or None; `score` 0 to 100."""
+
+from weft.scheduler.rules import (
+    least_allocated,
+    node_affinity,
+    node_name,
+    node_ready,
+    resources_fit,
+    spread,
+    taints,
+    unschedulable,
+)
+
+FILTERS = (
+    unschedulable.filter,
+    node_ready.filter,
+    node_name.filter,
+    taints.filter,
+    node_affinity.filter,
+    resources_fit.filter,
+)
+SCORES = (least_allocated.score, spread.score)
