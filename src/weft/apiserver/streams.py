@@ -7,7 +7,7 @@ inside WebSockets those of v4/v5.channel.k8s.io (KEP-4006), which this part need
 """
 
 import asyncio
-import logging
+import contextlib
 import ssl
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -22,8 +22,6 @@ from weft.apiserver.pki import Pki
 from weft.apiserver.request import Request, flag, number
 from weft.apiserver.verbs.get import get
 from weft.core.clock import parse_rfc3339
-
-_log = logging.getLogger(__name__)
 
 ENDPOINT_ANNOTATION = "weft.dev/kubelet-endpoint"
 _LOG_OPTIONS = ("follow", "tailLines", "previous", "timestamps", "sinceSeconds", "sinceTime", "limitBytes")
@@ -64,8 +62,9 @@ class Streams:
                 response = web.StreamResponse(headers=headers)
                 response.enable_chunked_encoding()
                 await response.prepare(http)
-                async for chunk in answer.content.iter_any():
-                    await response.write(chunk)
+                with contextlib.suppress(aiohttp.ClientError):  # the node went: what came is what there is
+                    async for chunk in answer.content.iter_any():
+                        await response.write(chunk)
                 await response.write_eof()
                 return response
         except aiohttp.ClientConnectionError as error:
@@ -73,12 +72,8 @@ class Streams:
 
     async def _connect(self, http: web.Request, request: Request, pod: Object) -> web.StreamResponse:
         kind = request.subresource
-        if http.headers.get("Upgrade", "").lower() != "websocket":
-            if "spdy" in http.headers.get("Upgrade", "").lower():
-                raise bad_request(
-                    "unable to upgrade: SPDY/3.1 is not offered, use WebSocket with v5.channel.k8s.io or "
-                    "v4.channel.k8s.io (kubectl 1.31 or newer does)"
-                )
+        upgrade = http.headers.get("Upgrade", "").lower()
+        if upgrade != "websocket" and "spdy" not in upgrade:
             raise bad_request("Upgrade request required")
         if not pod["spec"].get("nodeName"):
             raise bad_request(f"pod {request.name} does not have a host assigned")
@@ -86,17 +81,20 @@ class Streams:
         if phase in ("Succeeded", "Failed"):
             raise bad_request(f"cannot {kind} into a container in a completed pod; current phase is {phase}")
         offered = [p.strip() for p in http.headers.get("Sec-WebSocket-Protocol", "").split(",") if p.strip()]
+        container = ""
         if kind == "portforward":
             url = self._url(pod, "portForward", "") + "?" + http.query_string
-            container = ""
         else:
             container = _container(pod, http.query.get("container", ""))
             _check_streams(http)
+            options = [(key, value) for key, value in http.query.items() if key != "container"]
+            url = self._url(pod, kind, container) + "?" + urlencode(options)
+        if upgrade != "websocket":
+            raise await self._why_not(pod, container)
+        if container:
             offered = [protocol for protocol in offered if protocol in _CHANNELS]
             if not offered:
                 raise bad_request(f"unable to upgrade: offer one of the subprotocols {', '.join(_CHANNELS)}")
-            options = [(key, value) for key, value in http.query.items() if key != "container"]
-            url = self._url(pod, kind, container) + "?" + urlencode(options)
         try:
             async with self._client().ws_connect(url, protocols=offered, max_msg_size=0) as node:
                 client = web.WebSocketResponse(protocols=(node.protocol,) if node.protocol else (), max_msg_size=0)
@@ -110,6 +108,21 @@ class Streams:
             raise _node_error(error.status, f"unable to upgrade connection: the node answered {error.status}") from None
         except aiohttp.ClientConnectionError as error:
             raise _unreachable(pod, error) from None
+
+    async def _why_not(self, pod: Object, container: str) -> ApiError:
+        """What to tell a client that asks for SPDY, as kubectl does after its WebSocket was refused: why it was."""
+        try:
+            async with self._client().get(self._endpoint(pod["spec"]["nodeName"]) + "/healthz"):
+                pass
+        except aiohttp.ClientConnectionError as error:
+            return _unreachable(pod, error)
+        known = (pod.get("status") or {}).get("containerStatuses") or []
+        if container and not any(c.get("name") == container and "running" in (c.get("state") or {}) for c in known):
+            return ApiError("NotFound", f'unable to upgrade connection: container not found ("{container}")')
+        return bad_request(
+            "unable to upgrade: SPDY/3.1 is not offered, use WebSocket with v5.channel.k8s.io or v4.channel.k8s.io "
+            "(kubectl 1.31 or newer does)"
+        )
 
     def _url(self, pod: Object, what: str, container: str) -> str:
         metadata = pod["metadata"]

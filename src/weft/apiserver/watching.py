@@ -1,6 +1,7 @@
 """Watches over HTTP: one JSON object a line, until the client goes, its time is up, or the server stops."""
 
 import asyncio
+import logging
 import random
 from contextlib import aclosing
 
@@ -15,6 +16,8 @@ from weft.apiserver.request import Request, flag, number
 from weft.apiserver.responses import as_partial
 from weft.apiserver.selection import Selection
 from weft.apiserver.verbs.watch import Sent, WatchOptions, watch
+
+_log = logging.getLogger(__name__)
 
 # Without timeoutSeconds a watch ends after 30 to 60 minutes, as kube-apiserver's do, so that they spread.
 _MIN_SECONDS = 1800
@@ -44,9 +47,18 @@ async def serve(api: Api, http: web.Request, request: Request, accepted: Accepte
     except TimeoutError:
         pass
     except ApiError as error:
-        await response.write(codec.encode({"type": "ERROR", "object": error.to_json()}) + b"\n")
+        await response.write(_error_line(error))
+    except (ConnectionResetError, asyncio.CancelledError):
+        raise
+    except Exception as error:
+        _log.exception("a watch failed", extra={"path": http.path})
+        await response.write(_error_line(ApiError("InternalError", f"Internal error occurred: {error!r}")))
     await response.write_eof()
     return response
+
+
+def _error_line(error: ApiError) -> bytes:
+    return codec.encode({"type": "ERROR", "object": error.to_json()}) + b"\n"
 
 
 class _Encoder:

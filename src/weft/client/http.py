@@ -5,6 +5,7 @@ In: calls. Out: objects, or `ApiError` made of the server's Status, or `Unavaila
 
 import asyncio
 import base64
+import io
 import json
 import os
 import ssl
@@ -185,7 +186,8 @@ class HttpClient:
         media: str = "application/json",
     ) -> Object:
         url = self.server + _path(gvr, namespace, name, subresource)
-        data = orjson.dumps(body) if body is not None else None
+        # As a file: aiohttp sends it in parts, so that a large one does not hold up the loop.
+        data = io.BytesIO(orjson.dumps(body)) if body is not None else None
         headers = {"Content-Type": media} if data is not None else {}
         try:
             async with (
