@@ -1,0 +1,91 @@
+"""From a Topology and the state of its links to the objects that the lab consists of.
+
+In: the topology, and which links are up. Out: `Part`s, the wish of each Router, Switch, Host, Link and RouteTable as
+JSON, the same each time for the same input. Who is next: `weft.controllers.network`, which writes what differs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from weft.network.controller.routes import Route, compute_routes
+from weft.network.topology.addresses import Addresses, allocate
+from weft.network.topology.model import Endpoint, Link, State, Topology
+from weft.network.topology.names import interface_name
+from weft.network.topology.resources import object_name
+from weft.network.topology.units import format_rate
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One object: its kind, its name in the API, its spec."""
+
+    kind: str
+    name: str
+    spec: Object
+
+
+def decide(topology: Topology, states: Mapping[str, State], failed: frozenset[str] = frozenset()) -> list[Part]:
+    """`states` are the wishes for links by name, as they stand on Link objects; a new link has the topology's own.
+
+    `failed` are the links that should be up and are seen down: routes avoid these too.
+    """
+    addresses = allocate(topology)
+    wishes = {link.name: states.get(link.name, link.state) for link in topology.links}
+    up = frozenset(name for name, state in wishes.items() if state == "up" and name not in failed)
+    routes = compute_routes(topology, addresses, up)
+    lab = topology.name
+    parts = []
+    for router in topology.routers:
+        loopback = {"loopback": f"{addresses.loopbacks[router.name]}/32", "routing": router.routing}
+        parts.append(_part("Router", lab, router.name, loopback))
+    parts += [_part("Switch", lab, switch.name, {}) for switch in topology.switches]
+    for host in topology.hosts:
+        address = addresses.of_node(topology, host.name)
+        parts.append(_part("Host", lab, host.name, {"address": str(address)} if address else {}))
+    parts += [_link(topology, link, addresses, wishes[link.name]) for link in topology.links]
+    for node, table in routes.items():
+        spec: Object = {"topology": lab, "node": node, "routes": [_route(route) for route in table]}
+        parts.append(Part("RouteTable", object_name(node, lab), spec))
+    return parts
+
+
+def _part(kind: str, lab: str, node: str, spec: Object) -> Part:
+    return Part(kind, object_name(node, lab), {"topology": lab, "node": node, **spec})
+
+
+def _link(topology: Topology, link: Link, addresses: Addresses, state: State) -> Part:
+    spec: Object = {
+        "topology": topology.name,
+        "name": link.name,
+        "endpoints": [_endpoint(link, end, addresses) for end in (link.a, link.b)],
+        "cost": link.cost,
+        "state": state,
+    }
+    if link.capacity:
+        spec["capacity"] = format_rate(link.capacity)
+    if link.delay:
+        spec["delay"] = f"{link.delay}us"
+    if link.loss:
+        spec["loss"] = f"{link.loss * 100:g}%"
+    return Part("Link", object_name(link.name, topology.name), spec)
+
+
+def _endpoint(link: Link, end: Endpoint, addresses: Addresses) -> Object:
+    found: Object = {"node": end.node, "interface": interface_name(link.name)}
+    if (address := addresses.interfaces.get((link.name, end.node))) is not None:
+        found["address"] = str(address)
+    return found
+
+
+def _route(route: Route) -> Object:
+    return {
+        "destination": str(route.destination),
+        "nextHops": [
+            {"via": str(hop.via), "interface": interface_name(hop.link), "weight": hop.weight}
+            for hop in route.next_hops
+        ],
+        "metric": route.metric,
+    }

@@ -1,0 +1,19 @@
+"""Names of a lab's things in the kernel, short enough for it and the same each time."""
+
+from weft.core.ids import short_hash
+
+_INTERFACE_LENGTH = 15  # IFNAMSIZ less the final zero
+_RESERVED = frozenset({"lo", "all", "default"})
+
+
+def interface_name(link: str) -> str:
+    """A link's interface at both of its nodes: its own name where the kernel takes it, else a part and a hash."""
+    if len(link) <= _INTERFACE_LENGTH and link not in _RESERVED:
+        return link
+    return f"{link[:7]}-{short_hash(link, 7)}"
+
+
+def namespace_name(instance: str, namespace: str, lab: str, node: str) -> str:
+    """A node's network namespace, below /run/netns. Names of the API's default namespace are the short ones."""
+    prefix = f"{instance}-" if namespace == "default" else f"{instance}-{namespace}."
+    return f"{prefix}{lab}-{node}"
