@@ -1,0 +1,1 @@
+"""OCI runtimes (crun, runc) and conmon: configurations, command lines, cgroups."""
