@@ -1,0 +1,1 @@
+"""What carries decisions down to the kernel and facts up from it: network namespaces and rtnetlink."""

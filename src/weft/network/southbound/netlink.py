@@ -1,0 +1,129 @@
+"""A netlink socket in one namespace: batches of requests go down, acknowledgements and dumps come up.
+
+A batch is sent in few datagrams and answered in order, so a thousand routes cost a handful of system calls. Calls
+block for microseconds to milliseconds; loops put larger batches into a thread.
+"""
+
+import errno
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from weft.core.errors import ConflictError, ForbiddenError, NotFoundError, UnsupportedError, WeftError
+from weft.network.southbound import netns
+from weft.network.southbound import rtnetlink as rt
+
+_BATCH = 64
+_RECEIVE = 1 << 18
+_SOL_NETLINK, _NETLINK_EXT_ACK, _NETLINK_CAP_ACK = 270, 11, 10
+_ERRORS: dict[int, type[WeftError]] = {
+    errno.EEXIST: ConflictError,
+    errno.EBUSY: ConflictError,
+    errno.ENODEV: NotFoundError,
+    errno.ENOENT: NotFoundError,
+    errno.ESRCH: NotFoundError,
+    errno.EADDRNOTAVAIL: NotFoundError,
+    errno.EPERM: ForbiddenError,
+    errno.EACCES: ForbiddenError,
+    errno.EOPNOTSUPP: UnsupportedError,
+    errno.EAFNOSUPPORT: UnsupportedError,
+}
+
+
+class NetlinkError(WeftError):
+    """The kernel refused a request for a reason of its own."""
+
+
+class Netlink:
+    """One rtnetlink socket. `path` names a pinned namespace; without it, the caller's own."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._socket = netns.inside(path, _open) if path is not None else _open()
+        self._sequence = 0
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def __enter__(self) -> "Netlink":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def request(self, *messages: rt.Message, ignore: Sequence[type[WeftError]] = ()) -> None:
+        """Sends all; raises the first error that `ignore` does not name, after all have been answered."""
+        first: WeftError | None = None
+        for start in range(0, len(messages), _BATCH):
+            for error in self._batch(messages[start : start + _BATCH]):
+                if first is None and not isinstance(error, tuple(ignore)):
+                    first = error
+        if first is not None:
+            raise first
+
+    def _batch(self, messages: Sequence[rt.Message]) -> list[WeftError]:
+        base = self._sequence + 1
+        self._sequence += len(messages)
+        self._socket.send(b"".join(rt.encode(message, base + index) for index, message in enumerate(messages)))
+        errors, answered = [], 0
+        while answered < len(messages):
+            for kind, _, sequence, payload in rt.decode(self._socket.recv(_RECEIVE)):
+                if kind != rt.NLMSG_ERROR or sequence < base:
+                    continue
+                answered += 1
+                code = -int.from_bytes(payload[:4], "little", signed=True)
+                if code:
+                    errors.append(_error(code, messages[sequence - base].what))
+        return errors
+
+    def dump(self, message: rt.Message) -> list[bytes]:
+        """The payloads that answer a dump or a get; raises where there is none to get."""
+        self._sequence += 1
+        sequence = self._sequence
+        self._socket.send(rt.encode(message, sequence))
+        found: list[bytes] = []
+        while True:
+            for kind, flags, answer, payload in rt.decode(self._socket.recv(_RECEIVE)):
+                if answer != sequence:
+                    continue
+                if kind == rt.NLMSG_DONE:
+                    return found
+                if kind == rt.NLMSG_ERROR:
+                    code = -int.from_bytes(payload[:4], "little", signed=True)
+                    if code:
+                        raise _error(code, message.what)
+                    return found
+                found.append(payload)
+                if not flags & rt.NLM_F_MULTI:
+                    return found
+
+    def links(self) -> dict[str, rt.Link]:
+        """All links by name."""
+        links = [rt.parse_link(payload) for payload in self.dump(rt.dump_links())]
+        return {link.name: link for link in links}
+
+    def link(self, name: str) -> rt.Link:
+        """Raises NotFoundError."""
+        return rt.parse_link(self.dump(rt.get_link(name))[0])
+
+    def addresses(self) -> list[rt.InterfaceAddress]:
+        return [rt.parse_address(payload) for payload in self.dump(rt.dump_addresses())]
+
+    def routes(self) -> list[rt.Route]:
+        """The unicast and blackhole routes of the main table, both families."""
+        routes = [rt.parse_route(payload) for payload in self.dump(rt.dump_routes())]
+        return [route for route in routes if route is not None]
+
+
+def _open() -> socket.socket:
+    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    opened.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
+    opened.bind((0, 0))
+    opened.settimeout(10)
+    return opened
+
+
+def _error(code: int, what: str) -> WeftError:
+    kind = _ERRORS.get(code, NetlinkError)
+    return kind(f"cannot set up {what}: {os.strerror(code)}")
