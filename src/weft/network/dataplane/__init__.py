@@ -1,0 +1,1 @@
+"""What forwards: drivers that make the real thing match a desired state."""
