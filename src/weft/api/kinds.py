@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from weft.api.builtin import ROWS, Row
-from weft.api.gvr import GVR
+from weft.api.gvr import CRDS, GVR
 from weft.api.schema import Schema, custom_schema, definition_name, definition_schema
 
 _ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
@@ -89,7 +89,12 @@ class Kinds:
         return {group: tuple(sorted(versions, key=version_priority)) for group, versions in found.items()}
 
     def add_crd(self, crd: dict[str, Any]) -> tuple[ResourceType, ...]:
-        """Adds the kinds of a (valid) CRD's served versions in place of those that it had before."""
+        """Adds the kinds of a CRD's served versions in place of those that it had before; raises ApiError Invalid."""
+        from weft.api.validation import invalid, validate  # which builds on this module
+
+        definition = self.by_gvr(CRDS) or _builtin_type(next(row for row in ROWS if row.resource == CRDS.resource))
+        if errors := validate(crd, definition):
+            raise invalid(errors, definition, crd["metadata"].get("name", ""))
         self.remove_crd(crd["metadata"]["name"])
         types = custom_types(crd)
         for rtype in types:

@@ -98,6 +98,10 @@ class Schema:
             node = node.properties.get(step) or node.values
         return node
 
+    def sub(self, raw: Mapping[str, Any]) -> "Schema":
+        """A schema that stands beside this one, such as one of `anyOf`; without a type it takes this one's."""
+        return Schema({"type": self.raw.get("type"), **raw}, self._resolve, custom=self.custom)
+
     def _child(self, raw: Mapping[str, Any]) -> "Schema":
         reference = raw.get("$ref")
         if reference is None:
