@@ -1,6 +1,8 @@
 """What is served beside resources: discovery, OpenAPI, version and health."""
 
 import platform
+import time
+from email.utils import formatdate
 from typing import Any
 
 from aiohttp import web
@@ -67,7 +69,19 @@ class Documents:
                 document = openapi.openapi_v3(self._kinds, parts[1], parts[2])
         if document is None:
             raise _unknown()
-        return await respond(http, document)
+        response = await respond(http, document)
+        if self._is_current(http):
+            # The index names documents by their hash, so that clients may keep them for good.
+            response.headers["Cache-Control"] = "public, immutable, max-age=31536000"
+            response.headers["Expires"] = formatdate(time.time() + 31536000, usegmt=True)
+        return response
+
+    def _is_current(self, http: web.Request) -> bool:
+        if "hash" not in http.query:
+            return False
+        paths = openapi.openapi_v3_index(self._kinds)["paths"]
+        entry = paths.get(http.path.removeprefix("/openapi/v3/"), {})
+        return bool(entry.get("serverRelativeURL") == http.path_qs)
 
     async def _discovery(self, http: web.Request, path: str) -> web.Response:
         parts = path.strip("/").split("/")

@@ -20,7 +20,7 @@ from weft.apiserver.verbs.finalize import finalize
 from weft.apiserver.verbs.get import get
 from weft.apiserver.verbs.list import ListOptions, list_
 from weft.apiserver.verbs.pod_actions import bind, evict
-from weft.apiserver.verbs.scale import get_scale, patch_scale, update_scale
+from weft.apiserver.verbs.scale import patch_scale, update_scale
 from weft.apiserver.verbs.update import update
 from weft.apiserver.verbs.watch import WatchOptions, watch
 from weft.client.base import ListResult, Object, PatchType, Propagation, WatchEvent
@@ -139,6 +139,3 @@ class LocalClient:
         if subresource == "eviction":
             return await evict(self._api, request, codec.copied(body))
         raise ApiError("MethodNotAllowed", "the server does not allow this method on the requested resource")
-
-    async def get_scale(self, gvr: GVR, name: str, namespace: str | None = None) -> Object:
-        return get_scale(self._api, self._request(gvr, namespace, name, "scale"))

@@ -1,31 +1,22 @@
 """Certificates and kubeconfigs of an instance, made when missing, and made anew when they no longer fit.
 
 In: settings (addresses, ports, directories). Out: `Pki`, the paths of CA, serving and client certificates, and the two
-kubeconfigs on disk. Who is next: `server` (TLS), the node agent (`kubelet.crt`), kubectl.
+kubeconfigs on disk. Who is next: `server` (TLS), the node agent (`kubelet.crt`), kubectl. `certificates` signs.
 Users and groups stand in a client certificate's CN and O, as Kubernetes has it (kubernetes.io, "X.509 client
 certificates"). Keys are EC P-256.
 """
 
 import base64
+import hashlib
 import ipaddress
 import json
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from dataclasses import asdict, dataclass
 from pathlib import Path
-
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from weft.core.files import write_atomic
 from weft.core.settings import Settings
-
-_CA_LIFE = timedelta(days=3650)
-_LIFE = timedelta(days=365)
-_RENEW = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +47,6 @@ class Pki:
         return self.directory / f"{name}.key"
 
 
-class _Authority:
-    def __init__(self, certificate: x509.Certificate, key_file: Path) -> None:
-        self.certificate = certificate
-        self._key_file = key_file
-
-    @cached_property
-    def key(self) -> ec.EllipticCurvePrivateKey:
-        key = serialization.load_pem_private_key(self._key_file.read_bytes(), None)
-        assert isinstance(key, ec.EllipticCurvePrivateKey)
-        return key
-
-
 def profiles(settings: Settings) -> Sequence[Profile]:
     """All certificates of the instance but the CA's."""
     service = str(ipaddress.ip_network(settings.service_subnet)[1])
@@ -84,112 +63,38 @@ def profiles(settings: Settings) -> Sequence[Profile]:
     )
 
 
-def ensure(settings: Settings, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Pki:
-    """Makes what is missing, close to its end, signed by another CA, or for other names; writes the kubeconfigs."""
+def ensure(settings: Settings, now: Callable[[], float] = time.time) -> Pki:
+    """Makes or renews certificates and writes the kubeconfigs; does little where all is well."""
     pki = Pki(settings.paths.pki)
     pki.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    authority = _ensure_authority(pki, now())
-    for profile in profiles(settings):
-        if not _fits(pki, profile, authority, now()):
-            _issue(pki, profile, authority, now())
+    wanted = profiles(settings)
+    stamp = pki.directory / "checked.json"
+    if not _checked(pki, wanted, stamp, now()):
+        from weft.apiserver.certificates import issue
+
+        good_until = issue(pki, wanted, now())
+        content = {"digest": _digest(pki, wanted), "good_until": good_until}
+        write_atomic(stamp, json.dumps(content).encode(), 0o600)
     _write_kubeconfig(settings, pki, settings.paths.kubeconfig, "admin")
     _write_kubeconfig(settings, pki, settings.paths.node_kubeconfig, "node")
     return pki
 
 
-def _ensure_authority(pki: Pki, now: datetime) -> _Authority:
+def _checked(pki: Pki, wanted: Sequence[Profile], stamp: Path, now: float) -> bool:
+    """Whether these very files were found good before: loading the library to look again takes a tenth of a second."""
     try:
-        certificate = x509.load_pem_x509_certificate(pki.ca.read_bytes())
-        if certificate.not_valid_after_utc - _LIFE > now and pki.key("ca").exists():
-            return _Authority(certificate, pki.key("ca"))
-    except (FileNotFoundError, ValueError):
-        pass
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "weft-ca")])
-    usage = x509.KeyUsage(True, False, True, False, False, True, False, False, False)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + _CA_LIFE)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(usage, critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    _write(pki, "ca", certificate, key)
-    return _Authority(certificate, pki.key("ca"))
-
-
-def _fits(pki: Pki, profile: Profile, authority: _Authority, now: datetime) -> bool:
-    try:
-        certificate = x509.load_pem_x509_certificate(pki.certificate(profile.file).read_bytes())
-        certificate.verify_directly_issued_by(authority.certificate)
-    except (FileNotFoundError, ValueError, TypeError):
+        content = json.loads(stamp.read_bytes())
+        return bool(content["digest"] == _digest(pki, wanted) and now < content["good_until"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return False
-    except Exception as error:
-        if type(error).__name__ != "InvalidSignature":
-            raise
-        return False
-    names: tuple[str, ...] = ()
-    if profile.names:
-        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        names = tuple(str(name.value) for name in extension)
-    return (
-        pki.key(profile.file).exists()
-        and certificate.not_valid_after_utc - _RENEW > now
-        and certificate.subject == _subject(profile)
-        and names == profile.names
-    )
 
 
-def _subject(profile: Profile) -> x509.Name:
-    attributes = [x509.NameAttribute(NameOID.COMMON_NAME, profile.common_name)]
-    if profile.organization:
-        attributes.insert(0, x509.NameAttribute(NameOID.ORGANIZATION_NAME, profile.organization))
-    return x509.Name(attributes)
-
-
-def _issue(pki: Pki, profile: Profile, authority: _Authority, now: datetime) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
-    if profile.server:
-        usages.insert(0, ExtendedKeyUsageOID.SERVER_AUTH)
-    usage = x509.KeyUsage(True, False, False, False, False, False, False, False, False)
-    issuer_key = x509.SubjectKeyIdentifier.from_public_key(authority.key.public_key())
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(_subject(profile))
-        .issuer_name(authority.certificate.subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + _LIFE)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(usage, critical=True)
-        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_key), critical=False)
-    )
-    if profile.names:
-        names = x509.SubjectAlternativeName([_general_name(name) for name in profile.names])
-        builder = builder.add_extension(names, critical=False)
-    _write(pki, profile.file, builder.sign(authority.key, hashes.SHA256()), key)
-
-
-def _general_name(name: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(name))
-    except ValueError:
-        return x509.DNSName(name)
-
-
-def _write(pki: Pki, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    write_atomic(pki.key(name), pem, 0o600)
-    write_atomic(pki.certificate(name), certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+def _digest(pki: Pki, wanted: Sequence[Profile]) -> str:
+    digest = hashlib.sha256(json.dumps([asdict(profile) for profile in wanted]).encode())
+    for name in ("ca", *(profile.file for profile in wanted)):
+        for file in (pki.certificate(name), pki.key(name)):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _write_kubeconfig(settings: Settings, pki: Pki, path: Path, client: str) -> None:

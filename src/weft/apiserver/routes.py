@@ -63,8 +63,8 @@ class Routes:
             return failure(ApiError("ServiceUnavailable", str(error)))
         except WeftError as error:
             return failure(ApiError("InternalError", str(error)))
-        except (ConnectionResetError, web.HTTPException):
-            raise
+        except ConnectionResetError:
+            return web.Response()  # the client has gone: nobody reads this
         except Exception as error:
             _log.exception("a request failed", extra={"method": http.method, "path": http.path})
             return failure(ApiError("InternalError", f"Internal error occurred: {error!r}"))

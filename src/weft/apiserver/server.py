@@ -73,7 +73,6 @@ class ApiServer:
         """Each part that was started is stopped, in reverse, at `stop` or where a later one fails."""
         api = self.api
         certificates = pki.ensure(self._settings)
-        ca = certificates.ca.read_text()
         await self._store.start()
         parts.push_async_callback(self._store.stop)
         await api.cache.start()
@@ -81,11 +80,8 @@ class ApiServer:
         custom = CustomResources(api)
         custom.start()
         parts.push_async_callback(custom.stop)
-        await bootstrap.ensure(self.local, api, ca)
+        await bootstrap.ensure(self.local, api)
         await self._ensure_crds()
-        accounts = bootstrap.DefaultAccounts(api, self.local, ca)
-        accounts.start()
-        parts.push_async_callback(accounts.stop)
         streams = Streams(api, certificates)
         parts.push_async_callback(streams.stop)
         documents = Documents(api.kinds)

@@ -276,10 +276,8 @@ def _named(entries: Any, name: str) -> Any:
 
 def _tls(cluster: dict[str, Any], user: dict[str, Any], path: Path) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH)
         authority = _data(cluster, "certificate-authority", path)
-        if authority:
-            context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cadata=authority.decode())
+        context = ssl.create_default_context(cadata=authority.decode() if authority else None)
         if cluster.get("insecure-skip-tls-verify"):
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
