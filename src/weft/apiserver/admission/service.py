@@ -18,6 +18,9 @@ ADDRESSES = f"{ROOT}ranges/serviceips/"
 PORTS = f"{ROOT}ranges/nodeports/"
 Object = dict[str, Any]
 
+# Types that are reached from outside the cluster, by node ports.
+_OUTSIDE = ("NodePort", "LoadBalancer")
+
 # The lower part of the range is for addresses that people choose, such as that of the DNS service (KEP-3070).
 _RESERVED = 256
 
@@ -33,6 +36,8 @@ def allocate_service(attributes: Attributes) -> None:
     if not isinstance(spec, dict) or attributes.request.subresource == "status":
         return
     old = (attributes.old or {}).get("spec") or {}
+    if old.get("type") != spec.get("type"):
+        _drop_what_belongs_to_the_old_type(spec, old)
     allocation = _Allocation(attributes, spec, old)
     allocation.address()
     allocation.ports()
@@ -47,6 +52,21 @@ def _release(write: Write, service: Object) -> None:
     spec = service.get("spec") or {}
     write.deletes += [ADDRESSES + address for address in _addresses(spec)]
     write.deletes += [PORTS + key for key in sorted({_port_key(port) for port in _node_ports(spec)})]
+
+
+def _drop_what_belongs_to_the_old_type(spec: Object, old: Object) -> None:
+    """A client that changes the type alone need not clear the fields that the server had filled in for the old one."""
+    if spec.get("type") not in _OUTSIDE and old.get("type") in _OUTSIDE:
+        before = {port["nodePort"] for port in _node_ports(old)}
+        for port in _node_ports(spec):
+            if port["nodePort"] in before:
+                del port["nodePort"]
+        if spec.get("externalTrafficPolicy") == old.get("externalTrafficPolicy"):
+            spec.pop("externalTrafficPolicy", None)
+    if spec.get("type") != "LoadBalancer" and old.get("type") == "LoadBalancer":
+        for field in ("allocateLoadBalancerNodePorts", "loadBalancerClass"):
+            if spec.get(field) == old.get(field):
+                spec.pop(field, None)
 
 
 class _Allocation:
@@ -121,7 +141,7 @@ class _Allocation:
         ports = [port for port in spec.get("ports") or [] if isinstance(port, dict)]
         held = {_port_key(port) for port in _node_ports(old)}
         wanted: set[str] = set()
-        if spec.get("type") in ("NodePort", "LoadBalancer"):
+        if spec.get("type") in _OUTSIDE:
             if spec["type"] == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is False:
                 ports = [port for port in ports if port.get("nodePort")]
             before = {(p.get("port"), p.get("protocol", "TCP")): p["nodePort"] for p in _node_ports(old)}
@@ -136,9 +156,6 @@ class _Allocation:
             for port in ports:
                 if not port.get("nodePort"):
                     self._give_port(port, wanted)
-        else:
-            for port in ports:
-                port.pop("nodePort", None)
         for key in sorted(wanted - held):
             self._take(PORTS, key)
         self._drop(PORTS, sorted(held - wanted))
