@@ -58,9 +58,10 @@ def compute_routes(topology: Topology, addresses: Addresses, up: frozenset[str])
         else:
             reached = shortest_paths(graph, router.name, topology.transit_names.__contains__)
             found[router.name] = _routes(router.name, reached, prefixes)
+    gateways = {a.ip for (_, node), a in addresses.interfaces.items() if node in topology.transit_names}
     for host in topology.hosts:
         reached = shortest_paths(graph, host.name, topology.transit_names.__contains__)
-        found[host.name] = _as_default(_routes(host.name, reached, prefixes))
+        found[host.name] = _as_default(_routes(host.name, reached, prefixes), gateways)
     return found
 
 
@@ -111,9 +112,9 @@ def _routes(source: str, reached: dict[str, Reach[NextHop]], prefixes: Prefixes)
     return tuple(sorted(routes))
 
 
-def _as_default(routes: tuple[Route, ...]) -> tuple[Route, ...]:
-    """One default route where all routes of a host go the same way."""
+def _as_default(routes: tuple[Route, ...], gateways: set[IPv4Address]) -> tuple[Route, ...]:
+    """One default route where all routes of a host go the same way, to routers that forward."""
     ways = {route.next_hops for route in routes}
-    if len(ways) != 1:
+    if len(ways) != 1 or not all(hop.via in gateways for way in ways for hop in way):
         return routes
     return (Route(DEFAULT, ways.pop(), min(route.metric for route in routes)),)
