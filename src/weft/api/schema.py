@@ -6,6 +6,7 @@ Who is next: decoding, validation, defaults, patches.
 """
 
 import gzip
+import hashlib
 from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -153,6 +154,15 @@ def _read_lines(file: str) -> dict[str, bytes]:
 @lru_cache(1)
 def _structures() -> dict[str, bytes]:
     return _read_lines(f"kubernetes-{KUBERNETES_VERSION}.json.gz")
+
+
+@lru_cache(1)
+def shipped_digest() -> bytes:
+    """Names the shipped schemas: changes when they do."""
+    digest = hashlib.sha256()
+    for file in sorted(_DATA.glob("*.json.gz")):
+        digest.update(file.read_bytes())
+    return digest.digest()
 
 
 # Definitions of ours beside the shipped ones: the leaves that nodes refer to by name.
