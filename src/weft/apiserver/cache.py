@@ -9,7 +9,7 @@ Keys read `/registry/<group or "core">/<resource>/[<namespace>/]<name>`; a hub h
 
 import asyncio
 import bisect
-import contextlib
+import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
@@ -17,7 +17,10 @@ from typing import Any, Literal
 
 import orjson
 
+from weft.core.errors import UnavailableError
 from weft.store.base import CompactedError, Event, KeyValue, Store
+
+_log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 ROOT = "/registry/"
@@ -218,8 +221,7 @@ class Cache:
 
     async def stop(self) -> None:
         self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.gather(self._task, return_exceptions=True)
         self._end()
 
     def end_watches(self) -> None:
@@ -245,6 +247,8 @@ class Cache:
         """Waits until everything up to `revision` is here."""
         if self.revision >= revision:
             return
+        if self._task.done():
+            raise UnavailableError("the API server is stopping")
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append((revision, future))
         await future
@@ -282,6 +286,9 @@ class Cache:
                     for event in batch.events:
                         self._apply(event)
                     self._advance(batch.revision)
+        except Exception:
+            _log.exception("the cache can no longer follow the store")
+            raise
         finally:
             self._end()
 
@@ -305,7 +312,8 @@ class Cache:
     def _end(self) -> None:
         self.end_watches()
         for _, future in self._waiters:
-            future.cancel()
+            if not future.done():
+                future.set_exception(UnavailableError("the API server is stopping"))
         self._waiters = []
 
 

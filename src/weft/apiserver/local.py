@@ -35,11 +35,15 @@ class LocalClient:
 
     def _request(self, gvr: GVR, namespace: str | None, name: str = "", subresource: str | None = None) -> Request:
         rtype = self._api.kinds.by_gvr(gvr)
-        if rtype is None or (subresource and subresource not in rtype.subresources):
+        if (
+            rtype is None
+            or (namespace and not rtype.namespaced)
+            or (subresource and subresource not in rtype.subresources)
+        ):
             raise ApiError("NotFound", "the server could not find the requested resource")
         return Request(
             rtype,
-            namespace if rtype.namespaced else None,
+            namespace or None,
             name,
             subresource or "",
             self._user,
@@ -82,7 +86,10 @@ class LocalClient:
                     yield WatchEvent(sent.type, sent.object)
 
     async def create(self, gvr: GVR, obj: Object, namespace: str | None = None) -> Object:
-        return await create(self._api, self._request(gvr, namespace), codec.copied(obj))
+        request = self._request(gvr, namespace or (obj.get("metadata") or {}).get("namespace"))
+        if request.rtype.namespaced and request.namespace is None:
+            raise ApiError("MethodNotAllowed", "the server does not allow this method on the requested resource")
+        return await create(self._api, request, codec.copied(obj))
 
     async def update(self, gvr: GVR, obj: Object, *, subresource: str | None = None) -> Object:
         metadata = obj.get("metadata") or {}

@@ -31,7 +31,6 @@ from weft.apiserver.verbs.finalize import finalize
 from weft.apiserver.verbs.get import get
 from weft.apiserver.verbs.list import ListOptions, list_
 from weft.apiserver.verbs.pod_actions import bind, evict
-from weft.apiserver.verbs.review import review
 from weft.apiserver.verbs.scale import get_scale, patch_scale, update_scale
 from weft.apiserver.verbs.update import update
 from weft.core.errors import InvalidError, UnavailableError, WeftError
@@ -97,9 +96,8 @@ class Routes:
         return await self._resource(http, request, verb)
 
     async def _resource(self, http: web.Request, request: Request, verb: str) -> web.StreamResponse:
-        if verb == "create" and request.rtype.verbs == ("create",):
-            return await respond(http, review(request, await self._body(http)), 201)
-        if verb not in request.rtype.verbs:
+        whole = request.rtype.namespaced and request.namespace is None
+        if verb not in request.rtype.verbs or (whole and verb in ("create", "deletecollection")):
             raise not_allowed(http.method)
         accepted = _accepted(http)
         if verb == "get":

@@ -19,6 +19,7 @@ from weft.apiserver.api import Api, Validator
 from weft.apiserver.cache import Cache
 from weft.apiserver.crds import CustomResources
 from weft.apiserver.documents import Documents
+from weft.apiserver.expiry import EventExpiry
 from weft.apiserver.local import LocalClient
 from weft.apiserver.objects import Objects
 from weft.apiserver.routes import Routes
@@ -82,6 +83,9 @@ class ApiServer:
         parts.push_async_callback(custom.stop)
         await bootstrap.ensure(self.local, api)
         await self._ensure_crds()
+        expiry = EventExpiry(api, self.local)
+        expiry.start()
+        parts.push_async_callback(expiry.stop)
         streams = Streams(api, certificates)
         parts.push_async_callback(streams.stop)
         documents = Documents(api.kinds)

@@ -229,7 +229,7 @@ async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
 
 
 def _path(gvr: GVR, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
-    return quote(gvr.path(namespace, name, subresource))
+    return quote(gvr.path(namespace or None, name, subresource))
 
 
 def _query(**values: str | int) -> dict[str, str]:

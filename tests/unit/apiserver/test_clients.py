@@ -77,6 +77,9 @@ async def test_what_is_not_there(client: Client, namespace: str) -> None:
     assert error.code == 404
     await fails(client.delete(DEPLOYMENTS, "none", namespace), "NotFound", 'deployments.apps "none" not found')
     await fails(client.create(CONFIGMAPS, config_map("a"), "nowhere"), "NotFound", 'namespaces "nowhere" not found')
+    await fails(client.create(CONFIGMAPS, config_map("a")), "MethodNotAllowed")
+    await fails(client.get(NODES, "n", namespace), "NotFound", "could not find the requested resource")
+    await fails(client.get(NODES, "n", ""), "NotFound", 'nodes "n" not found')
     await fails(client.list(GVR("", "v1", "gadgets")), "NotFound", "could not find the requested resource")
 
 

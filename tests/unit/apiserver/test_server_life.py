@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from weft.api.gvr import CONFIGMAPS, CRDS, GVR, NAMESPACES, SERVICEACCOUNTS, SERVICES
+from weft.api.gvr import CONFIGMAPS, CRDS, EVENTS, GVR, NAMESPACES, SERVICEACCOUNTS, SERVICES
 from weft.api.status import ApiError
 from weft.api.validation import FieldError
 from weft.apiserver.server import ApiServer
+from weft.core.clock import FakeClock, rfc3339
 from weft.core.errors import ConflictError, UnavailableError
 from weft.core.settings import Settings
 from weft.store.sqlite import SqliteStore
@@ -106,6 +107,30 @@ async def test_extra_validators(tmp_path: Path) -> None:
             with pytest.raises(ApiError, match=r"spec\.size: Invalid value: 10: too large") as caught:
                 await write
             assert caught.value.code == 422
+
+
+async def test_events_are_kept_for_an_hour(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with api_server(tmp_path, clock=clock) as server:
+
+        async def names() -> list[str]:
+            return [obj["metadata"]["name"] for obj in (await server.local.list(EVENTS)).items]
+
+        about = {"kind": "Pod", "name": "p", "namespace": "default"}
+        event = {"metadata": {"name": "old"}, "involvedObject": about, "reason": "Tested", "message": "m"}
+        await server.local.create(EVENTS, event, "default")
+        again = {**event, "metadata": {"name": "again"}}
+        await server.local.create(EVENTS, again, "default")
+        await clock.advance(3000)
+        late = {"lastTimestamp": rfc3339(clock.now())}
+        await server.local.patch(EVENTS, "again", late, "application/merge-patch+json", "default")
+        assert await names() == ["again", "old"]
+        await clock.advance(700)
+        for _ in range(100):
+            if await names() == ["again"]:
+                break
+            await asyncio.sleep(0.02)
+        assert await names() == ["again"]
 
 
 async def test_a_start_that_fails_leaves_nothing_open(tmp_path: Path) -> None:
