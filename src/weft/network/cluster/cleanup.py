@@ -1,0 +1,47 @@
+"""Removes every object of the kernel's network that bears the instance's name, and only those.
+
+It needs no running Weft and no record: names tell.
+"""
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+from weft.core.errors import NotFoundError, UnsupportedError
+from weft.core.settings import Settings
+from weft.network.cluster import host
+from weft.network.cluster.nftables import Nftables
+from weft.network.southbound import netns
+from weft.network.southbound import rtnetlink as rt
+from weft.network.southbound.netlink import Netlink
+
+_NETNS = Path("/run/netns")
+
+
+async def remove_all(settings: Settings) -> None:
+    """Labs, sandboxes, links, rules; one that is gone already is no error."""
+    await asyncio.to_thread(_remove_all, settings)
+
+
+def _remove_all(settings: Settings) -> None:
+    name = settings.instance
+    for path in _NETNS.glob(f"{name}-*") if _NETNS.is_dir() else ():
+        netns.delete(path)
+    for path in (settings.paths.run / "netns").glob("*"):
+        netns.delete(path)
+    with Netlink() as netlink:
+        for link in netlink.links().values():
+            if _is_ours(link.name, name):
+                with contextlib.suppress(NotFoundError):
+                    netlink.request(rt.delete_link(link.name))
+    with contextlib.suppress(UnsupportedError):
+        Nftables().delete_table(name)
+    host.restore_forwarding(settings)
+
+
+def _is_ours(link: str, instance: str) -> bool:
+    """The bridge `INSTANCE0`, or a veth `INSTANCE` + 8 hex digits."""
+    rest = link.removeprefix(instance)
+    return link.startswith(instance) and (
+        rest == "0" or (len(rest) == 8 and all(digit in "0123456789abcdef" for digit in rest))
+    )

@@ -1,0 +1,61 @@
+"""What a node's network asks of the host: forwarding, routing of loopback addresses on the bridge, the MTU.
+
+Forwarding that we switched on is switched off again by the last instance that goes (`restore_forwarding`).
+"""
+
+from pathlib import Path
+
+from weft.core.files import write_atomic
+from weft.core.settings import Settings
+from weft.network.southbound.netlink import Netlink
+
+_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
+_MARKS = Path("/run/weft-forwarding")
+
+
+def mtu() -> int:
+    """The MTU of the link of the default route: what leaves through it must fit; 1500 where there is none."""
+    with Netlink() as netlink:
+        for route in netlink.routes():
+            if route.destination.version == 4 and route.destination.prefixlen == 0 and route.next_hops:
+                index = route.next_hops[0].index
+                found = [link.mtu for link in netlink.links().values() if link.index == index]
+                if found and found[0] >= 576:
+                    return min(found[0], 9000)
+    return 1500
+
+
+def enable_forwarding(settings: Settings) -> None:
+    """Switches forwarding on, and notes each instance that needs it."""
+    if _FORWARD.read_text().strip() != "1":
+        write_atomic(_MARKS / "was-off", b"", sync=False)
+        _FORWARD.write_text("1")
+    write_atomic(_MARKS / settings.instance, b"", sync=False)
+
+
+def restore_forwarding(settings: Settings) -> None:
+    """Takes the instance's note away; after the last one forwarding is as it was before the first."""
+    if not _MARKS.is_dir():
+        return
+    (_MARKS / settings.instance).unlink(missing_ok=True)
+    if {entry.name for entry in _MARKS.iterdir()} <= {"was-off"}:
+        if (_MARKS / "was-off").exists():
+            _FORWARD.write_text("0")
+            (_MARKS / "was-off").unlink()
+        _MARKS.rmdir()
+
+
+def prepare_bridge(bridge: str) -> None:
+    """Loopback addresses may be routed to it (published ports answer on 127.0.0.1); no redirects, as pods are /32."""
+    for name, value in (("route_localnet", "1"), ("send_redirects", "0"), ("accept_local", "1")):
+        file = Path(f"/proc/sys/net/ipv4/conf/{bridge}/{name}")
+        if file.exists():
+            file.write_text(value)
+
+
+def allow_hairpin(port: str) -> None:
+    """A pod may reach itself through a service: where bridges hand frames to netfilter (br_netfilter), the answer
+    leaves by the port that it came from."""
+    file = Path(f"/sys/class/net/{port}/brport/hairpin_mode")
+    if file.exists():
+        file.write_text("1")
