@@ -13,7 +13,10 @@ def interface_name(link: str) -> str:
     return f"{link[:7]}-{short_hash(link, 7)}"
 
 
-def namespace_name(instance: str, namespace: str, lab: str, node: str) -> str:
-    """A node's network namespace, below /run/netns. Names of the API's default namespace are the short ones."""
-    prefix = f"{instance}-" if namespace == "default" else f"{instance}-{namespace}."
-    return f"{prefix}{lab}-{node}"
+def namespace_prefix(instance: str, namespace: str, lab: str) -> str:
+    """What the names of a lab's network namespaces begin with; `-NODE` follows. `weft-ring` for the lab ring.
+
+    No prefix of one lab begins that of another: dashes become underscores, which names of labs do not have.
+    """
+    lab = lab.replace("-", "_")
+    return f"{instance}-{lab}" if namespace == "default" else f"{instance}-{namespace.replace('-', '_')}.{lab}"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from weft.core.errors import InvalidError
 from weft.network.topology import read_topology, validate_topology
 from weft.network.topology.addresses import allocate
-from weft.network.topology.names import interface_name, namespace_name
+from weft.network.topology.names import interface_name, namespace_prefix
 from weft.network.topology.resources import PARTS, crds
 from weft.network.topology.units import format_rate, parse_delay, parse_loss, parse_rate
 
@@ -197,8 +197,14 @@ def test_interfaces_have_names_that_the_kernel_takes(link: str) -> None:
 def test_long_names_with_one_beginning_stay_apart() -> None:
     assert interface_name("seattle-sunnyvale-1") != interface_name("seattle-sunnyvale-2")
     assert interface_name("r1-r2") == "r1-r2"
-    assert namespace_name("weft", "default", "ring", "r1") == "weft-ring-r1"
-    assert namespace_name("weft", "default", "ring", "r1") != namespace_name("weft", "other", "ring", "r1")
+
+
+def test_the_namespaces_of_two_labs_never_share_a_beginning() -> None:
+    labs = [("default", "a"), ("default", "a-b"), ("default", "a-b-c"), ("a", "b"), ("a-b", "c"), ("b", "a-b")]
+    prefixes = [f"{namespace_prefix('weft', *lab)}-" for lab in labs]
+    assert prefixes[0] == "weft-a-"
+    for one in prefixes:
+        assert [other for other in prefixes if other.startswith(one)] == [one]
 
 
 def test_a_definition_is_shipped_for_each_kind() -> None:

@@ -1,0 +1,313 @@
+"""The lab agent: makes network namespaces, links and kernel routes agree with the Routers, Switches, Hosts, Links and
+RouteTables of each lab, and writes back what came of it.
+
+In: those objects, by watches. Out: the kernel's state, through `weft.network.dataplane.linux`, and their statuses. A
+node's finalizer goes when its namespace has gone. What to make (`desired_state`) and what to say (`statuses`) is pure.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from ipaddress import ip_address as parse_address
+from ipaddress import ip_interface, ip_network
+from typing import Any
+
+from weft.api.status import ApiError
+from weft.client.base import Client, Object
+from weft.client.informer import Informer
+from weft.core.clock import Clock, SystemClock
+from weft.core.errors import WeftError
+from weft.core.settings import Settings
+from weft.core.tasks import Tasks
+from weft.core.workqueue import WorkQueue
+from weft.network.dataplane.linux import (
+    DataLink,
+    End,
+    Hop,
+    LinuxDataplane,
+    Namespace,
+    NetworkState,
+    NodeRoute,
+    Report,
+)
+from weft.network.topology.names import namespace_prefix
+from weft.network.topology.resources import NODE_FINALIZER, PARTS
+from weft.network.topology.units import parse_rate
+from weft.node.lab_switch import bridge_ports
+
+logger = logging.getLogger(__name__)
+
+LabKey = tuple[str, str]  # the API's namespace, the Topology's name
+RESYNC_SECONDS = 30.0
+_WHOLE = ""  # the key of an error that nothing could be done after: no node or link is named so
+
+
+@dataclass(slots=True)
+class Lab:
+    """The objects of one lab at one moment; `leaving` are nodes that are being deleted."""
+
+    nodes: dict[str, Object] = field(default_factory=dict)
+    leaving: list[Object] = field(default_factory=list)
+    links: list[Object] = field(default_factory=list)
+    tables: list[Object] = field(default_factory=list)
+
+
+def desired_state(lab: Lab) -> NetworkState:
+    """What the kernel should have for a lab. Links wait until both of their nodes are known."""
+    routes = {table["spec"]["node"]: _routes(table) for table in lab.tables}
+    namespaces = tuple(
+        Namespace(
+            name,
+            forward=node["kind"] == "Router",
+            loopback=(ip_interface(node["spec"]["loopback"]),) if node["spec"].get("loopback") else (),
+            routes=routes.get(name, ()),
+        )
+        for name, node in sorted(lab.nodes.items())
+    )
+    links = []
+    for link in lab.links:
+        spec = link["spec"]
+        a, b = (_end(end) for end in spec["endpoints"])
+        if a.namespace in lab.nodes and b.namespace in lab.nodes:
+            rate = parse_rate(spec["capacity"]) if spec.get("capacity") else 0
+            links.append(DataLink(spec["name"], (a, b), rate=rate, up=spec.get("state") != "down"))
+    return NetworkState(namespaces, tuple(sorted(links, key=lambda link: link.name)))
+
+
+def _end(raw: Object) -> End:
+    addresses = (ip_interface(raw["address"]),) if raw.get("address") else ()
+    return End(raw["node"], raw["interface"], addresses)
+
+
+def _routes(table: Object) -> tuple[NodeRoute, ...]:
+    return tuple(
+        NodeRoute(
+            ip_network(route["destination"]),
+            tuple(Hop(hop["interface"], parse_address(hop["via"]), hop.get("weight", 1)) for hop in route["nextHops"]),
+            route.get("metric", 0),
+        )
+        for route in table["spec"].get("routes") or []
+    )
+
+
+def statuses(lab: Lab, state: NetworkState, report: Report, netns: dict[str, str]) -> list[tuple[Object, Object]]:
+    """(object, its status) for everything that is in the lab."""
+    found = []
+    for name, node in lab.nodes.items():
+        wrong = report.errors.get(name, "")
+        status: Object = {"phase": "Failed" if wrong else "Ready", "netns": netns[name], "message": wrong}
+        found.append((node, status))
+    usable: set[tuple[str, str]] = set()
+    made = {link.name: link for link in state.links}
+    for obj in lab.links:
+        link = made.get(obj["spec"]["name"])
+        if link is None:
+            continue
+        wrong = report.errors.get(link.name, "")
+        up = link.up and not wrong
+        if up:
+            usable |= {(end.namespace, end.interface) for end in link.ends}
+        found.append((obj, {"state": "up" if up else "down", "message": wrong or _unenforced(obj, report)}))
+    for table in lab.tables:
+        node, routes = table["spec"]["node"], table["spec"].get("routes") or []
+        hops = [(node, hop["interface"]) for route in routes for hop in route["nextHops"]]
+        missing = next((interface for node, interface in hops if (node, interface) not in usable), "")
+        wrong = report.errors.get(node, "") or (f"interface {missing} is not up" if missing else "")
+        if node not in lab.nodes:
+            wrong = f"there is no node {node}"
+        found.append((table, {"installed": not wrong, "routes": len(routes), "message": wrong}))
+    return found
+
+
+def _unenforced(link: Object, report: Report) -> str:
+    """What of a link's wishes is not kept."""
+    spec = link["spec"]
+    wishes = [name for name in ("delay", "loss") if spec.get(name)]
+    if spec["name"] in report.unlimited:
+        wishes.insert(0, "capacity")
+    return f"not enforced on this kernel: {', '.join(wishes)}" if wishes else ""
+
+
+class LabAgent:
+    """`run` keeps all labs of this node until it is cancelled; the labs stay as they are then."""
+
+    def __init__(self, settings: Settings, client: Client, *, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._client = client
+        clock = clock or SystemClock()
+        self._queue: WorkQueue[LabKey] = WorkQueue(clock, base_delay=0.1, max_delay=10.0)
+        self._tell: WorkQueue[LabKey] = WorkQueue(clock, base_delay=0.05, max_delay=5.0)
+        self._planes: dict[LabKey, LinuxDataplane] = {}
+        self._outcomes: dict[LabKey, tuple[Lab, NetworkState, Report]] = {}
+        self._informers: dict[str, Informer] = {}
+
+    async def run(self) -> None:
+        self._informers = {kind: Informer(self._client, gvr) for kind, gvr in PARTS.items()}
+        for informer in self._informers.values():
+            informer.add_index("lab", lambda obj: ["/".join(_lab_of(obj))])
+            informer.on_change(self._changed)
+        tasks = Tasks()
+        try:
+            for kind, informer in self._informers.items():
+                tasks.start(f"informer {kind}", informer.run)
+            for informer in self._informers.values():
+                await informer.synced()
+            tasks.start("labs", self._work)
+            # Statuses are written apart, so that a change of routes never waits for the API server.
+            tasks.start("lab statuses", self._work_statuses)
+            await asyncio.Event().wait()
+        finally:
+            await tasks.close()
+            for plane in self._planes.values():
+                plane.close()
+            self._planes.clear()
+
+    def _changed(self, old: Object | None, new: Object | None) -> None:
+        obj = new or old
+        assert obj is not None
+        if old is None or new is None or _wish(old) != _wish(new):
+            self._queue.add(_lab_of(obj))
+
+    def _lab(self, key: LabKey) -> Lab:
+        lab = Lab()
+        for kind, informer in self._informers.items():
+            for obj in informer.by_index("lab", "/".join(key)):
+                if kind == "Link":
+                    lab.links.append(obj)
+                elif kind == "RouteTable":
+                    lab.tables.append(obj)
+                elif "deletionTimestamp" in obj["metadata"]:
+                    lab.leaving.append(obj)
+                else:
+                    lab.nodes[obj["spec"]["node"]] = obj
+        return lab
+
+    async def _work(self) -> None:
+        while (key := await self._queue.get()) is not None:
+            try:
+                await self._reconcile(key)
+            finally:
+                self._queue.done(key)
+
+    async def _reconcile(self, key: LabKey) -> None:
+        lab = self._lab(key)
+        if key not in self._planes:
+            self._planes[key] = LinuxDataplane(namespace_prefix(self._settings.instance, *key))
+        plane = self._planes[key]
+        state = NetworkState()
+        try:
+            state = desired_state(lab)
+            report = await plane.apply(state)
+            report = await asyncio.to_thread(_bridge_switches, plane, lab, state, report)
+        except (WeftError, OSError, ValueError) as error:
+            logger.warning("cannot set up a lab", extra={"lab": "/".join(key), "error": str(error)})
+            report = Report({**dict.fromkeys(lab.nodes, str(error)), _WHOLE: str(error)})
+        if report.changes:
+            logger.info("lab set up", extra={"lab": "/".join(key), "changes": report.changes})
+        self._outcomes[key] = (lab, state, report)
+        self._tell.add(key)
+        if report.errors:
+            self._queue.retry(key)
+            return
+        self._queue.forget(key)
+        if lab.nodes:
+            self._queue.add_after(key, RESYNC_SECONDS)
+        else:
+            plane.close()
+            del self._planes[key]
+
+    async def _work_statuses(self) -> None:
+        while (key := await self._tell.get()) is not None:
+            try:
+                await self._write(key)
+                self._tell.forget(key)
+            except (WeftError, OSError) as error:
+                logger.log(
+                    logging.DEBUG if isinstance(error, ApiError) and error.code in (404, 409) else logging.WARNING,
+                    "cannot tell of a lab",
+                    extra={"lab": "/".join(key), "error": str(error)},
+                )
+                self._tell.retry(key)
+            finally:
+                self._tell.done(key)
+
+    async def _write(self, key: LabKey) -> None:
+        outcome = self._outcomes.pop(key, None)
+        if outcome is None:
+            return
+        lab, state, report = outcome
+        prefix = namespace_prefix(self._settings.instance, *key)
+        netns = {name: f"{prefix}-{name}" for name in lab.nodes}
+        writes: list[Awaitable[Any]] = [
+            self._write_status(obj, status) for obj, status in statuses(lab, state, report, netns)
+        ]
+        if _WHOLE not in report.errors:
+            writes += [self._let_go(obj) for obj in lab.leaving]
+        results = await asyncio.gather(*writes, return_exceptions=True)
+        failed = [result for result in results if isinstance(result, BaseException)]
+        if failed:
+            self._outcomes.setdefault(key, outcome)
+            raise failed[0]
+
+    async def _write_status(self, obj: Object, status: Object) -> None:
+        metadata = obj["metadata"]
+        informer = self._informers[obj["kind"]]
+        latest = informer.get(metadata["namespace"], metadata["name"])
+        status["observedGeneration"] = metadata.get("generation", 0)
+        if latest is None or latest["metadata"]["uid"] != metadata["uid"] or latest.get("status") == status:
+            return
+        try:
+            await self._client.patch(
+                informer.gvr,
+                metadata["name"],
+                {"metadata": {"uid": metadata["uid"]}, "status": status},
+                "application/merge-patch+json",
+                metadata["namespace"],
+                subresource="status",
+            )
+        except ApiError as error:
+            if error.code != 404:
+                raise
+
+    async def _let_go(self, obj: Object) -> None:
+        """Takes our finalizer off a node whose namespace is gone."""
+        metadata = obj["metadata"]
+        finalizers = metadata.get("finalizers") or []
+        if NODE_FINALIZER not in finalizers:
+            return
+        rest = [name for name in finalizers if name != NODE_FINALIZER]
+        patch = {"metadata": {"uid": metadata["uid"], "finalizers": rest}}
+        try:
+            await self._client.patch(
+                self._informers[obj["kind"]].gvr,
+                metadata["name"],
+                patch,
+                "application/merge-patch+json",
+                metadata["namespace"],
+            )
+        except ApiError as error:
+            if error.code not in (404, 409):  # gone, or already another of this name
+                raise
+
+
+def _lab_of(obj: Object) -> LabKey:
+    return obj["metadata"]["namespace"], obj["spec"]["topology"]
+
+
+def _wish(obj: Object) -> tuple[Any, ...]:
+    """All but the status, which is our own word."""
+    return obj["spec"], obj["metadata"]["uid"], obj["metadata"].get("deletionTimestamp")
+
+
+def _bridge_switches(plane: LinuxDataplane, lab: Lab, state: NetworkState, report: Report) -> Report:
+    errors = dict(report.errors)
+    changes = report.changes
+    for name, node in lab.nodes.items():
+        if node["kind"] == "Switch" and name not in errors:
+            ports = [end.interface for link in state.links for end in link.ends if end.namespace == name]
+            try:
+                changes += bridge_ports(plane.path(name), ports)
+            except WeftError as error:
+                errors[name] = str(error)
+    return Report(errors, report.unlimited, changes)
