@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from weft.core.sandbox import PortBinding
 from weft.core.ids import short_hash
+from weft.core.sandbox import PortBinding
 from weft.core.settings import Settings
 
 Protocol = Literal["tcp", "udp"]

@@ -18,10 +18,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
-from weft.core.sandbox import PortBinding, Sandbox
 from weft.core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, UnavailableError, WeftError
 from weft.core.files import write_atomic
 from weft.core.ids import short_hash
+from weft.core.sandbox import PortBinding, Sandbox
 from weft.core.settings import Settings
 from weft.network.cluster import host, ruleset
 from weft.network.cluster.nftables import Nftables
