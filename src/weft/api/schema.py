@@ -31,7 +31,8 @@ class Schema:
 
     def __init__(self, raw: Mapping[str, Any], resolve: Resolve, name: str = "", *, custom: bool = False) -> None:
         self.raw = raw
-        self.name = name
+        self.definition = name
+        self.name = name.rpartition(".")[2]
         self.custom = custom
         self._resolve = resolve
         self.type: str = _type_of(raw)
@@ -111,7 +112,7 @@ class Schema:
         if len(raw) == 1:
             return target
         extras = {key: value for key, value in raw.items() if key != "$ref"}
-        return Schema({**target.raw, **extras}, target._resolve, target.name)
+        return Schema({**target.raw, **extras}, target._resolve, target.definition)
 
     def __repr__(self) -> str:
         return f"Schema({self.name or self.type})"
@@ -177,6 +178,16 @@ def raw_definition(name: str) -> Json:
     return raw
 
 
+def is_shipped(name: str) -> bool:
+    """Whether there is a definition of this name."""
+    return name in _structures()
+
+
+def field_numbers() -> dict[str, bytes]:
+    """The JSON of each definition's protobuf field numbers (tools/build_protobuf_table.py)."""
+    return _read_lines("protobuf-fields.json.gz")
+
+
 def descriptions() -> dict[str, dict[str, str]]:
     """The prose of every definition: `{"": its own, field: the field's}`. Large, and therefore not kept."""
     lines = _read_lines(f"kubernetes-{KUBERNETES_VERSION}-descriptions.json.gz")
@@ -186,7 +197,7 @@ def descriptions() -> dict[str, dict[str, str]]:
 @lru_cache(None)
 def definition_schema(name: str) -> Schema:
     """The shared node of a shipped definition; raises KeyError."""
-    return Schema(raw_definition(name), definition_schema, name.rpartition(".")[2])
+    return Schema(raw_definition(name), definition_schema, name)
 
 
 # Groups whose definitions do not stand under io.k8s.api.<first label of the group>.
