@@ -18,7 +18,6 @@ class Row(NamedTuple):
     short_names: str = ""
     categories: str = ""
     subresources: str = ""
-    verbs: str = "create delete deletecollection get list patch update watch"
 
 
 ROWS = (
@@ -45,12 +44,6 @@ ROWS = (
         "api-extensions",
         "status",
     ),
-    # Questions: answered when they are created, and not kept.
-    Row("authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreviews", False, verbs="create"),
-    Row("authorization.k8s.io", "v1", "LocalSubjectAccessReview", "localsubjectaccessreviews", verbs="create"),
-    Row("authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", False, verbs="create"),
-    Row("authorization.k8s.io", "v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews", False, verbs="create"),
-    Row("authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews", False, verbs="create"),
 )
 
 

@@ -63,8 +63,6 @@ _NEEDS_SPEC = frozenset({"Pod", "Deployment", "ReplicaSet", "Service", "CustomRe
 def validate(obj: Object, rtype: ResourceType) -> list[FieldError]:
     """All that is wrong with a new object."""
     errors = Errors()
-    if rtype.verbs == ("create",):
-        return errors  # a question, which is not kept and has no name
     check_metadata(obj, rtype, errors)
     if rtype.is_custom:
         check_custom({key: value for key, value in obj.items() if key != "metadata"}, rtype.schema, "", errors)
