@@ -90,6 +90,9 @@ class ContainerSpec:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     runtime: str = ""
     cgroup_parent: str = ""
+    shm_size: int = 0
+    # (path on the host, path in the container, cgroup permissions such as "rwm")
+    devices: tuple[tuple[str, str, str], ...] = ()
     # The request as Docker's API received it, given back by inspect; the engine does not read it.
     docker: Mapping[str, Any] = field(default_factory=dict)
 
