@@ -25,6 +25,10 @@ VERSION = {
     "compiler": "cpython",
     "platform": f"linux/{ {'x86_64': 'amd64', 'aarch64': 'arm64'}.get(platform.machine(), platform.machine()) }",
 }
+# kubectl turns to version 2, in protobuf, for kinds that version 3 does not have. An empty document (gnostic's
+# openapi_v2.Document: swagger = 1, info = 2 {title = 1, version = 2}) tells it that there are none.
+_V2_MEDIA = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+_EMPTY_V2 = b"\x0a\x032.0\x12\x15\x0a\x0aKubernetes\x12\x07v1.32.0"
 _HEALTH = ("/healthz", "/livez", "/readyz")
 
 
@@ -56,8 +60,8 @@ class Documents:
     async def _openapi(self, http: web.Request, path: str) -> web.Response:
         document: dict[str, Any] | None = None
         if path == "/openapi/v2":
-            if "application/json" not in (http.headers.get("Accept") or "application/json"):
-                raise ApiError("NotAcceptable", "only application/json is offered")
+            if "protobuf" in http.headers.get("Accept", ""):
+                return web.Response(body=_EMPTY_V2, headers={"Content-Type": _V2_MEDIA})
             document = openapi.openapi_v2(self._kinds)
         elif path == "/openapi/v3":
             document = openapi.openapi_v3_index(self._kinds)

@@ -266,7 +266,7 @@ async def test_errors_as_kubernetes_words_them(server: RunningServer) -> None:
     message = await err(server, "apply", "-f", "-", stdin="apiVersion: v1\nkind: Gadget\nmetadata: {name: a}\n")
     assert 'no matches for kind "Gadget" in version "v1"' in message
     await out(server, "create", "cm", "twice")
-    assert "(AlreadyExists)" in await err(server, "create", "cm", "twice")
+    assert 'configmaps "twice" already exists' in await err(server, "create", "cm", "twice")
 
 
 async def test_creators_that_send_protobuf(server: RunningServer) -> None:
