@@ -1,0 +1,1 @@
+"""Layers on disk: unpacked once each, stacked by overlayfs under each container's own changes."""
