@@ -18,7 +18,7 @@ _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
 
 async def ensure(client: LocalClient, api: Api) -> None:
-    """Makes what is missing; what is there stays as it is, but for the address of the service `kubernetes`."""
+    """Makes what is missing; what is there stays as it is, but for where the service `kubernetes` leads to."""
     for name in _NAMESPACES:
         await make(client, NAMESPACES, {"metadata": {"name": name}})
         await make(client, SERVICEACCOUNTS, {"metadata": {"name": "default"}}, name)
@@ -53,6 +53,8 @@ async def _kubernetes_service(client: LocalClient, api: Api) -> None:
         "spec": {"clusterIP": str(ipaddress.ip_network(settings.service_subnet)[1]), "ports": [port]},
     }
     await make(client, SERVICES, service, "default")
+    moved = {"spec": {"ports": [port]}}
+    await client.patch(SERVICES, "kubernetes", moved, "application/merge-patch+json", "default")
     # Pods reach the host at the bridge; loopback would be their own.
     address = settings.gateway if settings.api_address in ("127.0.0.1", "0.0.0.0") else settings.api_address
     target = {"name": "https", "port": settings.api_port, "protocol": "TCP"}

@@ -1,6 +1,7 @@
 """Both clients, one suite: in process and over HTTPS they behave the same."""
 
 import asyncio
+import contextlib
 import copy
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -215,6 +216,50 @@ async def test_watch(client: Client, namespace: str) -> None:
         await client.create(CONFIGMAPS, config_map("c"), namespace)
         seen = await reading
     assert seen == [("ADDED", "b"), ("MODIFIED", "a"), ("DELETED", "b"), ("ADDED", "c")]
+
+
+async def test_list_and_watch_rebuild_the_state_under_load(
+    client: Client, server: RunningServer, namespace: str
+) -> None:
+    async def churn(worker: int) -> None:
+        for n in range(10):
+            name = f"c{(worker * 7 + n) % 12}"
+            with contextlib.suppress(ApiError):  # others have made or deleted it
+                await server.local.create(CONFIGMAPS, config_map(name), namespace)
+            with contextlib.suppress(ApiError):
+                change = {"data": {"x": f"{worker}.{n}"}}
+                await server.local.patch(CONFIGMAPS, name, change, "application/merge-patch+json", namespace)
+            if n % 3 == 0:
+                with contextlib.suppress(ApiError):
+                    await server.local.delete(CONFIGMAPS, name, namespace)
+
+    writers = [asyncio.create_task(churn(worker)) for worker in range(8)]
+    await asyncio.sleep(0.02)
+    listed = await client.list(CONFIGMAPS, namespace)
+    state = {item["metadata"]["name"]: item for item in listed.items}
+    versions = [int(listed.resource_version)]
+
+    async def follow() -> None:
+        async for event in client.watch(CONFIGMAPS, namespace, resource_version=listed.resource_version):
+            name = event.object["metadata"].get("name")
+            if event.type == "BOOKMARK":
+                continue
+            assert (event.type == "ADDED") == (name not in state)
+            versions.append(int(event.object["metadata"]["resourceVersion"]))
+            if event.type == "DELETED":
+                del state[name]
+            else:
+                state[name] = event.object
+            if name == "last":
+                return
+
+    following = asyncio.create_task(follow())
+    await asyncio.gather(*writers)
+    await server.local.create(CONFIGMAPS, config_map("last"), namespace)
+    await asyncio.wait_for(following, 10)
+    assert versions == sorted(set(versions))
+    final = await client.list(CONFIGMAPS, namespace)
+    assert state == {item["metadata"]["name"]: item for item in final.items}
 
 
 async def test_a_selective_watch_sees_objects_come_and_go(client: Client, namespace: str) -> None:

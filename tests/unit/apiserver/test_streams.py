@@ -1,5 +1,6 @@
 """Logs, exec and attach through the API server to a node that stands in for the real one, by the real protocol."""
 
+import json
 import ssl
 from collections.abc import AsyncIterator
 
@@ -12,6 +13,13 @@ from weft.apiserver.pki import Pki
 from weft.core.settings import free_port
 from weft.testing.apiserver import RunningServer
 
+EXIT_7 = {
+    "metadata": {},
+    "status": "Failure",
+    "reason": "NonZeroExitCode",
+    "message": "command terminated with non-zero exit code: exit status 7",
+    "details": {"causes": [{"reason": "ExitCode", "message": "7"}]},
+}
 POD = "/api/v1/namespaces/default/pods/p"
 
 
@@ -37,6 +45,12 @@ async def node(server: RunningServer) -> AsyncIterator[list[str]]:
             return web.Response(status=404)
         socket = web.WebSocketResponse(protocols=("v5.channel.k8s.io", "v4.channel.k8s.io"), max_msg_size=0)
         await socket.prepare(request)
+        if request.query.get("command") == "greet":
+            await socket.send_bytes(b"\x01hello\n")
+            await socket.send_bytes(b"\x02trouble\n")
+            await socket.send_bytes(b"\x03" + json.dumps(EXIT_7).encode())
+            await socket.close()
+            return socket
         async for message in socket:
             if message.data == b"\x00quit":
                 await socket.send_bytes(b'\x03{"status":"Success"}')
@@ -88,6 +102,15 @@ async def test_kubectl_logs(server: RunningServer, node: list[str]) -> None:
     assert output.stdout == b"line 0\nline 1\nline 2\n"
     failed = await server.kubectl("logs", "p", "--previous", check=False)
     assert b'(BadRequest): previous terminated container "main" in pod "p" not found' in failed.stderr
+
+
+async def test_kubectl_exec(server: RunningServer, node: list[str]) -> None:
+    output = await server.kubectl("exec", "p", "--", "greet", check=False)
+    assert output.code == 7
+    assert output.stdout == b"hello\n"
+    assert output.stderr == b"trouble\ncommand terminated with exit code 7\n"
+    failed = await server.kubectl("exec", "two", "-c", "gone", "--", "ls", check=False)
+    assert b'container not found ("gone")' in failed.stderr
 
 
 @pytest.mark.parametrize(
