@@ -101,8 +101,31 @@ def up(ctx: click.Context, file: Path, timeout: float) -> None:
     _print_lab(view)
 
 
+async def _write(client: Client, obj: Object, name: str, namespace: str) -> bool:
+    """Creates or updates the Topology; False where it is to be tried again: it is on its way out, or just changed."""
+    from weft.api.gvr import TOPOLOGIES
+    from weft.api.status import ApiError
+
+    try:
+        present = await client.get(TOPOLOGIES, name, namespace)
+    except ApiError as error:
+        if error.code != 404:
+            raise
+        await client.create(TOPOLOGIES, obj, namespace)
+        return True
+    if "deletionTimestamp" in present["metadata"]:
+        return False
+    try:
+        await client.update(TOPOLOGIES, {**present, "spec": obj["spec"]})
+    except ApiError as error:
+        if error.code not in (404, 409):
+            raise
+        return False
+    return True
+
+
 async def _bring_up(client: Client, obj: Object, timeout: float) -> LabView:
-    from weft.api.gvr import LINKS, TOPOLOGIES
+    from weft.api.gvr import LINKS
     from weft.api.status import ApiError
     from weft.network.topology import read_topology
     from weft.network.topology.resources import object_name
@@ -110,17 +133,7 @@ async def _bring_up(client: Client, obj: Object, timeout: float) -> LabView:
     deadline = time.monotonic() + timeout
     namespace = obj["metadata"].get("namespace") or "default"
     name = obj["metadata"]["name"]
-    while True:
-        try:
-            present = await client.get(TOPOLOGIES, name, namespace)
-        except ApiError as error:
-            if error.code != 404:
-                raise
-            await client.create(TOPOLOGIES, obj, namespace)
-            break
-        if "deletionTimestamp" not in present["metadata"]:
-            await client.update(TOPOLOGIES, {**present, "spec": obj["spec"]})
-            break
+    while not await _write(client, obj, name, namespace):
         if time.monotonic() > deadline:
             raise WeftError(f"lab {name} is still being taken down")
         await asyncio.sleep(0.1)
@@ -243,7 +256,7 @@ def status(ctx: click.Context, name: str | None) -> None:
     phase = "Terminating" if "deletionTimestamp" in view.topology["metadata"] else now["phase"]
     click.echo(f"lab {view.name}: {phase}" + (f": {now['message']}" if now["message"] else ""))
     for node in view.model.node_names:
-        there = next((view.parts[kind, key] for kind, key in view.parts if key == f"{node}.{view.name}"), None)
+        there = view.find_node(node)
         if there is not None:
             said = there.get("status") or {}
             address = there["spec"].get("loopback") or there["spec"].get("address") or "-"

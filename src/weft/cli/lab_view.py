@@ -76,12 +76,17 @@ class LabView:
         todo = plan(self.topology["metadata"]["uid"], wanted, self.parts)
         return summarize(self.topology, wanted, self.parts, todo)
 
+    def find_node(self, name: str) -> Object | None:
+        found = (self.parts.get((kind, object_name(name, self.name))) for kind in NODE_KINDS)
+        return next((obj for obj in found if obj is not None), None)
+
     def node(self, name: str) -> Object:
-        for kind in NODE_KINDS:
-            obj = self.parts.get((kind, object_name(name, self.name)))
-            if obj is not None:
-                return obj
-        raise NotFoundError(f"there is no node {name} in lab {self.name}: there are {', '.join(self.model.node_names)}")
+        """Raises NotFoundError with the names that there are."""
+        obj = self.find_node(name)
+        if obj is None:
+            names = ", ".join(self.model.node_names)
+            raise NotFoundError(f"there is no node {name} in lab {self.name}: there are {names}")
+        return obj
 
     def namespace(self, name: str) -> Path:
         """Where the node's network namespace is pinned; raises UnavailableError while there is none."""

@@ -14,7 +14,7 @@ from weft.api.status import ApiError
 from weft.client.base import Object
 from weft.client.informer import Informer, Key, by_owner
 from weft.controllers.runner import Context, controller_of, enqueue, enqueue_controller, owner_reference
-from weft.core.errors import InvalidError
+from weft.core.errors import ConflictError, InvalidError
 from weft.core.workqueue import WorkQueue
 from weft.network.controller import Part, decide
 from weft.network.topology.model import State, Topology
@@ -87,18 +87,16 @@ def summarize(topology: Object, wanted: Sequence[Part], present: Parts, todo: Pl
         status = (obj or {}).get("status") or {}
         current = obj is not None and status.get("observedGeneration") == obj["metadata"].get("generation")
         what = f"{part.kind} {part.name}"
-        if status.get("phase") == "Failed" or (part.kind == "RouteTable" and current and not status.get("installed")):
-            failures.append(f"{what}: {status.get('message') or 'failed'}")
+        if status.get("phase") == "Failed":
+            failures.append(_because(what, status))
         if part.kind == "Link":
             good = current and status.get("state") == part.spec["state"]
             counts["Link"] += status.get("state") == "up"
         else:
-            good = current and (
-                status.get("installed") if part.kind == "RouteTable" else status.get("phase") == "Ready"
-            )
+            good = current and (status.get("phase") == "Ready" or status.get("installed") is True)
             counts[part.kind] += 1
         if not good:
-            waiting.append(what)
+            waiting.append(_because(what, status))
     links = sum(part.kind == "Link" for part in wanted)
     phase, message = "Ready", ""
     if failures:
@@ -116,6 +114,10 @@ def summarize(topology: Object, wanted: Sequence[Part], present: Parts, todo: Pl
         "hosts": counts["Host"],
         "links": f"{counts['Link']}/{links}",
     }
+
+
+def _because(what: str, status: Object) -> str:
+    return f"{what}: {status['message']}" if status.get("message") else what
 
 
 def _is_owned(obj: Object, uid: str) -> bool:
@@ -171,7 +173,7 @@ class NetworkController:
         await self._act(topology, todo)
         await self._write_status(topology, summarize(topology, wanted, present, todo))
         if todo.taken:
-            self.queue.add_after(key, 1.0)
+            raise ConflictError(f"{todo.taken[0]} is there, and is not of this lab")
 
     def _decide(self, key: Key, topology: Object, model: Topology, mine: Parts) -> list[Part]:
         """The last decision again where nothing that it rests on has changed: most events are statuses."""

@@ -126,7 +126,7 @@ def _unenforced(link: Object, report: Report) -> str:
     wishes = [name for name in ("delay", "loss") if spec.get(name)]
     if spec["name"] in report.unlimited:
         wishes.insert(0, "capacity")
-    return f"not enforced on this kernel: {', '.join(wishes)}" if wishes else ""
+    return f"not enforced: {', '.join(wishes)}" if wishes else ""
 
 
 class LabAgent:
@@ -135,9 +135,9 @@ class LabAgent:
     def __init__(self, settings: Settings, client: Client, *, clock: Clock | None = None) -> None:
         self._settings = settings
         self._client = client
-        clock = clock or SystemClock()
-        self._queue: WorkQueue[LabKey] = WorkQueue(clock, base_delay=0.1, max_delay=10.0)
-        self._tell: WorkQueue[LabKey] = WorkQueue(clock, base_delay=0.05, max_delay=5.0)
+        self._clock = clock or SystemClock()
+        self._queue: WorkQueue[LabKey] = WorkQueue(self._clock, base_delay=0.1, max_delay=10.0)
+        self._tell: WorkQueue[LabKey] = WorkQueue(self._clock, base_delay=0.05, max_delay=5.0)
         self._planes: dict[LabKey, LinuxDataplane] = {}
         self._outcomes: dict[LabKey, tuple[Lab, NetworkState, Report]] = {}
         self._informers: dict[str, Informer] = {}
@@ -156,6 +156,7 @@ class LabAgent:
             tasks.start("labs", self._work)
             # Statuses are written apart, so that a change of routes never waits for the API server.
             tasks.start("lab statuses", self._work_statuses)
+            tasks.start("lab resync", self._resync)
             await asyncio.Event().wait()
         finally:
             await tasks.close()
@@ -211,11 +212,16 @@ class LabAgent:
             self._queue.retry(key)
             return
         self._queue.forget(key)
-        if lab.nodes:
-            self._queue.add_after(key, RESYNC_SECONDS)
-        else:
+        if not lab.nodes:
             plane.close()
             del self._planes[key]
+
+    async def _resync(self) -> None:
+        """Looks at all labs now and then: somebody may have changed the kernel's state by hand."""
+        while True:
+            await self._clock.sleep(RESYNC_SECONDS)
+            for key in self._planes:
+                self._queue.add(key)
 
     async def _work_statuses(self) -> None:
         while (key := await self._tell.get()) is not None:
