@@ -1,6 +1,7 @@
 """The engine's containers, as `dockerapi/` and `node/` use them; satisfies `weft.container.base.Containers`."""
 
 import asyncio
+import contextlib
 import signal as signals
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any, Literal
 
 from weft.container import logs, stats
 from weft.container.attach import AttachStream
-from weft.container.base import ExecSpec, Image, LogLine
+from weft.container.base import ExecSpec, Image, LogLine, RootFilesystem
 from weft.container.execs import Execs
 from weft.container.lifecycle import Lifecycle, Parts
 from weft.container.records import Record
@@ -249,6 +250,20 @@ class ContainerManager:
         record = self._parts.index.find(key)
         found = stats.read(self._parts.bundles.cgroup(record), record.container.pid)
         return found | {"id": record.id, "name": f"/{record.container.name}"}
+
+    @contextlib.asynccontextmanager
+    async def root(self, key: str) -> AsyncIterator[RootFilesystem]:
+        """The container's files, whether it runs or not."""
+        record = self._parts.index.find(key)
+        image = self._parts.images.resolve(record.container.image_id)
+        if record.is_running:
+            yield await self._parts.images.prepare(record.id, image)
+            return
+        async with record.lock:
+            try:
+                yield await self._parts.images.prepare(record.id, image)
+            finally:
+                await self._parts.images.release(record.id, delete=False)
 
     def image_of(self, key: str) -> Image | None:
         """The image that a container was made from, if it is still there."""

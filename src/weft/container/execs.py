@@ -19,7 +19,7 @@ from weft.container.records import Record
 from weft.container.runtime import conmon, limits, oci_spec
 from weft.container.runtime.rootfs import read_text
 from weft.container.runtime.users import User, resolve
-from weft.container.spec import State
+from weft.container.spec import Container, State
 from weft.core.errors import ConflictError, InvalidError, WeftError
 from weft.core.ids import hex_id
 
@@ -35,7 +35,7 @@ class Execs:
 
     async def start(self, record: Record, spec: ExecSpec) -> AttachStream:
         """Raises ConflictError where the container does not run, InvalidError where the program cannot be started."""
-        check_running(record)
+        check_running(record.container)
         parts, id = self._parts, hex_id()
         bundle = parts.bundles.directory(record.id)
         directory = bundle / "exec" / id[:16]
@@ -106,11 +106,12 @@ class Execs:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def check_running(record: Record) -> None:
-    if record.container.state is State.PAUSED:
-        raise ConflictError(f"Container {record.id} is paused, unpause the container before exec")
-    if record.container.state is not State.RUNNING:
-        raise ConflictError(f"container {record.id} is not running")
+def check_running(container: Container) -> None:
+    """Raises ConflictError in docker's words."""
+    if container.state is State.PAUSED:
+        raise ConflictError(f"Container {container.id} is paused, unpause the container before exec")
+    if container.state is not State.RUNNING:
+        raise ConflictError(f"container {container.id} is not running")
 
 
 def _process(bundle: Path, spec: ExecSpec) -> dict[str, Any]:

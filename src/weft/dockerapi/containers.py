@@ -1,0 +1,217 @@
+"""/containers: create, list, inspect, remove, rename, prune, top, stats, changes."""
+
+import asyncio
+import json
+import os
+import stat
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from weft.container.engine import Engine
+from weft.container.spec import Container, ContainerSpec, State
+from weft.core.errors import ConflictError, InvalidError, NotFoundError
+from weft.dockerapi import shapes
+from weft.dockerapi.requests import Filters, filters, flag, json_body, labels_match, number
+from weft.dockerapi.translate import container_spec
+
+_FILTERS = frozenset(
+    ("ancestor", "before", "exited", "expose", "id", "label", "name", "network", "publish", "since", "status", "volume")
+)
+
+
+def routes(engine: Engine) -> list[web.RouteDef]:
+    handlers = Handlers(engine)
+    return [
+        web.post("/containers/create", handlers.create),
+        web.get("/containers/json", handlers.list),
+        web.post("/containers/prune", handlers.prune),
+        web.get("/containers/{id}/json", handlers.inspect),
+        web.delete("/containers/{id}", handlers.remove),
+        web.post("/containers/{id}/rename", handlers.rename),
+        web.get("/containers/{id}/top", handlers.top),
+        web.get("/containers/{id}/stats", handlers.stats),
+        web.get("/containers/{id}/changes", handlers.changes),
+    ]
+
+
+class Handlers:
+    """One method a route."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def create(self, request: web.Request) -> web.Response:
+        spec = container_spec(request.query.get("name", ""), await json_body(request))
+        for bind in spec.docker.get("HostConfig", {}).get("Binds") or ():
+            source = bind.partition(":")[0]
+            if source.startswith("/") and not os.path.lexists(source):
+                os.makedirs(source)  # `-v` makes it, `--mount` does not: so docker has it
+        container = await self._engine.containers.create(spec)
+        return web.json_response({"Id": container.id, "Warnings": _warnings(spec)}, status=201)
+
+    async def list(self, request: web.Request) -> web.Response:
+        wanted = filters(request, _FILTERS)
+        limit = number(request, "limit")
+        every = flag(request, "all") or bool(limit and limit > 0) or "status" in wanted or "exited" in wanted
+        found = [
+            container
+            for container in self._engine.containers.list()
+            if (every or container.state in (State.RUNNING, State.PAUSED, State.RESTARTING))
+            and self._matches(container, wanted)
+        ]
+        now = time.time()
+        rows = []
+        for container in found[:limit] if limit and limit > 0 else found:
+            sandbox = self._engine.networking.get(container.sandbox_id) if container.sandbox_id else None
+            row = shapes.summary(
+                container, self._engine.containers.image_of(container.id), sandbox, self._engine.volumes, now
+            )
+            if flag(request, "size"):
+                row |= {"SizeRw": 0, "SizeRootFs": 0}
+            rows.append(row)
+        return web.json_response(rows)
+
+    def _matches(self, container: Container, wanted: Filters) -> bool:
+        for name, values in wanted.items():
+            match name:
+                case "id":
+                    fits = any(container.id.startswith(value) for value in values)
+                case "name":
+                    fits = any(value.removeprefix("/") in container.name for value in values)
+                case "label":
+                    fits = labels_match(values, container.spec.labels)
+                case "status":
+                    fits = str(container.state) in values
+                case "exited":
+                    fits = container.state is State.EXITED and str(container.exit_code) in values
+                case "ancestor":
+                    fits = any(self._is_of_image(container, value) for value in values)
+                case "network":
+                    fits = container.spec.network in values
+                case "volume":
+                    fits = any(mount.source in values or mount.target in values for mount in container.spec.mounts)
+                case "before" | "since":
+                    other = self._engine.containers.get(next(iter(values))).created_at
+                    fits = container.created_at < other if name == "before" else container.created_at > other
+                case _:
+                    published = {f"{port.container_port}/{port.protocol}" for port in container.spec.ports}
+                    fits = any((value if "/" in value else f"{value}/tcp") in published for value in values)
+            if not fits:
+                return False
+        return True
+
+    def _is_of_image(self, container: Container, reference: str) -> bool:
+        if reference == container.spec.image:
+            return True
+        try:
+            return self._engine.images.resolve(reference).id == container.image_id
+        except NotFoundError:
+            return False
+
+    async def inspect(self, request: web.Request) -> web.Response:
+        container = self._engine.containers.get(request.match_info["id"])
+        sandbox = self._engine.networking.get(container.sandbox_id) if container.sandbox_id else None
+        image = self._engine.containers.image_of(container.id)
+        found = shapes.inspect(container, image, sandbox, self._engine.volumes, self._engine.runtime.name)
+        if flag(request, "size"):
+            found |= {"SizeRw": 0, "SizeRootFs": image.size if image else 0}
+        return web.json_response(found)
+
+    async def remove(self, request: web.Request) -> web.Response:
+        if flag(request, "link"):
+            raise InvalidError("cannot remove a link: links are not supported")
+        await self._engine.containers.remove(
+            request.match_info["id"], force=flag(request, "force"), volumes=flag(request, "v")
+        )
+        return web.Response(status=204)
+
+    async def rename(self, request: web.Request) -> web.Response:
+        name = request.query.get("name", "")
+        if not name:
+            raise InvalidError("Neither old nor new names may be empty")
+        await self._engine.containers.rename(request.match_info["id"], name)
+        return web.Response(status=204)
+
+    async def prune(self, request: web.Request) -> web.Response:
+        wanted = filters(request, frozenset(("label", "until")))
+        deleted = []
+        for container in self._engine.containers.list():
+            if container.state not in (State.CREATED, State.EXITED, State.DEAD):
+                continue
+            if labels_match(wanted.get("label", frozenset()), container.spec.labels):
+                try:
+                    await self._engine.containers.remove(container.id)
+                except (ConflictError, NotFoundError):
+                    continue  # it was started or removed meanwhile
+                deleted.append(container.id)
+        return web.json_response({"ContainersDeleted": deleted, "SpaceReclaimed": 0})
+
+    async def top(self, request: web.Request) -> web.Response:
+        arguments = request.query.get("ps_args", "").split()
+        titles, rows = await self._engine.containers.top(request.match_info["id"], arguments)
+        return web.json_response({"Titles": titles, "Processes": rows})
+
+    async def stats(self, request: web.Request) -> web.StreamResponse:
+        """One reading a second; with `stream=0` one after another to compare with, with `one-shot` just one."""
+        read = partial(self._engine.containers.stats, self._engine.containers.get(request.match_info["id"]).id)
+        empty: dict[str, Any] = {"cpu_usage": {"total_usage": 0}, "throttling_data": {}}
+        previous: dict[str, Any] = {"read": "0001-01-01T00:00:00Z", "cpu_stats": empty}
+        if not flag(request, "stream", default=True):
+            if not flag(request, "one-shot"):
+                previous = dict(await read())
+                await asyncio.sleep(1)
+            return web.json_response(_with_previous(dict(await read()), previous))
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        while True:
+            try:
+                now = dict(await read())
+            except NotFoundError:
+                return response
+            await response.write(json.dumps(_with_previous(now, previous)).encode() + b"\n")
+            previous = now
+            await asyncio.sleep(1)
+
+    async def changes(self, request: web.Request) -> web.Response:
+        """`docker diff`: what the container's own layer holds (overlayfs: whiteouts are 0:0 character devices)."""
+        container = self._engine.containers.get(request.match_info["id"])
+        async with self._engine.containers.root(container.id) as root:
+            found = await asyncio.to_thread(_changes, root.upper)
+        return web.json_response(found)
+
+
+def _changes(upper: Path) -> list[dict[str, Any]]:
+    """Modified is 0, added 1, deleted 2. A directory that was copied up is told by its overlay attribute."""
+    found: list[dict[str, Any]] = []
+    for directory, children, names in os.walk(upper):
+        for name in sorted(children + names):
+            path = Path(directory, name)
+            status = path.lstat()
+            if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
+                kind = 2
+            else:
+                kind = 0 if any(key.startswith("trusted.overlay.") for key in _attributes(path)) else 1
+            found.append({"Path": f"/{path.relative_to(upper)}", "Kind": kind})
+    return found
+
+
+def _attributes(path: Path) -> list[str]:
+    try:
+        return os.listxattr(path, follow_symlinks=False)
+    except OSError:
+        return []
+
+
+def _with_previous(now: dict[str, Any], previous: dict[str, Any]) -> dict[str, Any]:
+    return now | {"preread": previous["read"], "precpu_stats": previous["cpu_stats"]}
+
+
+def _warnings(spec: ContainerSpec) -> list[str]:
+    found = []
+    if spec.network in ("host", "none") and spec.ports:
+        found.append(f"Published ports are discarded when using {spec.network} network mode")
+    return found

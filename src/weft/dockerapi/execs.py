@@ -1,0 +1,149 @@
+"""/exec: create, start, inspect, resize. Sessions live in memory, as the connections that use them do."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from weft.container.attach import AttachStream
+from weft.container.base import ExecSpec
+from weft.container.engine import Engine
+from weft.container.execs import check_running
+from weft.core.errors import ConflictError, InvalidError, NotFoundError, WeftError
+from weft.core.ids import hex_id
+from weft.dockerapi.hijack import MULTIPLEXED, RAW, Done, hijack
+from weft.dockerapi.requests import flag, json_body, number
+from weft.dockerapi.streams import pump
+
+_KEPT = 256  # ended sessions that can still be inspected
+
+
+@dataclass(eq=False)
+class Session:
+    """An exec from its creation to some time after its end."""
+
+    container_id: str
+    spec: ExecSpec
+    id: str = field(default_factory=hex_id)
+    stream: AttachStream | None = None
+    exit_code: int | None = None
+    watcher: "asyncio.Task[None] | None" = None
+
+
+class Sessions:
+    """Handlers and their sessions."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._sessions: dict[str, Session] = {}
+
+    def _find(self, request: web.Request) -> Session:
+        id = request.match_info["id"]
+        try:
+            return self._sessions[id]
+        except KeyError:
+            raise NotFoundError(f"No such exec instance: {id}")
+
+    async def create(self, request: web.Request) -> web.Response:
+        container = self._engine.containers.get(request.match_info["id"])
+        check_running(container)
+        body = await json_body(request)
+        command = body.get("Cmd") or []
+        command = [command] if isinstance(command, str) else command
+        if not command:
+            raise InvalidError("No exec command specified")
+        try:
+            spec = ExecSpec(
+                command=tuple(str(word) for word in command),
+                env=tuple(body.get("Env") or ()),
+                working_dir=body.get("WorkingDir") or None,
+                user=body.get("User") or None,
+                tty=bool(body.get("Tty")),
+                stdin=bool(body.get("AttachStdin")),
+                privileged=bool(body.get("Privileged")),
+            )
+        except TypeError as error:
+            raise InvalidError(f"invalid exec configuration: {error}") from error
+        ended = [session.id for session in self._sessions.values() if session.exit_code is not None]
+        for id in ended[: max(0, len(ended) - _KEPT)]:
+            del self._sessions[id]
+        session = Session(container.id, spec)
+        self._sessions[session.id] = session
+        return web.json_response({"Id": session.id}, status=201)
+
+    async def start(self, request: web.Request) -> web.StreamResponse:
+        session = self._find(request)
+        body = await json_body(request)
+        if session.stream is not None or session.exit_code is not None:
+            raise ConflictError(f"Error: Exec command {session.id} has already run")
+        if flag(request, "tty"):
+            raise InvalidError("invalid parameter: tty")
+        try:
+            stream = await self._engine.containers.exec(session.container_id, session.spec)
+        except WeftError as error:
+            session.exit_code = 126 if "permission denied" in str(error) else 127
+            raise
+        session.stream = stream
+        session.watcher = asyncio.get_running_loop().create_task(self._watch(session, stream))
+        size = body.get("ConsoleSize")
+        if isinstance(size, list) and len(size) == 2 and session.spec.tty:
+            await stream.resize(int(size[1]), int(size[0]))
+        if body.get("Detach"):
+            await stream.close()
+            return web.Response()
+        client = hijack(request, RAW if session.spec.tty else MULTIPLEXED)
+        try:
+            await pump(client, stream, tty=session.spec.tty, stdin=session.spec.stdin)
+            await asyncio.shield(session.watcher)  # clients ask for the exit code as soon as the connection ends
+        finally:
+            await stream.close()
+            client.close()
+        return Done()
+
+    async def _watch(self, session: Session, stream: AttachStream) -> None:
+        session.exit_code = await stream.wait()
+        self._engine.events.publish(
+            "container", "exec_die", session.container_id, {"execID": session.id, "exitCode": str(session.exit_code)}
+        )
+
+    async def inspect(self, request: web.Request) -> web.Response:
+        session = self._find(request)
+        spec = session.spec
+        found: dict[str, Any] = {
+            "ID": session.id,
+            "Running": session.stream is not None and session.exit_code is None,
+            "ExitCode": session.exit_code,
+            "ProcessConfig": {
+                "tty": spec.tty,
+                "entrypoint": spec.command[0],
+                "arguments": list(spec.command[1:]),
+                "privileged": spec.privileged,
+                "user": spec.user or "",
+            },
+            "OpenStdin": spec.stdin,
+            "OpenStderr": True,
+            "OpenStdout": True,
+            "CanRemove": session.exit_code is not None,
+            "ContainerID": session.container_id,
+            "DetachKeys": "",
+            "Pid": session.stream.pid if session.stream is not None else 0,
+        }
+        return web.json_response(found)
+
+    async def resize(self, request: web.Request) -> web.Response:
+        session = self._find(request)
+        if session.stream is None:
+            raise ConflictError(f"exec {session.id} is not running")
+        await session.stream.resize(number(request, "w") or 0, number(request, "h") or 0)
+        return web.Response()
+
+
+def routes(engine: Engine) -> list[web.RouteDef]:
+    sessions = Sessions(engine)
+    return [
+        web.post("/containers/{id}/exec", sessions.create),
+        web.post("/exec/{id}/start", sessions.start),
+        web.get("/exec/{id}/json", sessions.inspect),
+        web.post("/exec/{id}/resize", sessions.resize),
+    ]
