@@ -1,0 +1,1 @@
+"""Images: what is known of them, pull and push, build, and base images made without a registry."""

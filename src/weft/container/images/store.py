@@ -1,0 +1,448 @@
+"""The local images: `Images` of `weft.container.base`, on a database, a content store and overlays.
+
+Comes in: references and ids. Goes out: images, roots for containers, pulls and pushes. Pulling checks every blob by its
+digest and every layer by its diff id before the image gets a name; what fails leaves no name and no half layer.
+"""
+
+import asyncio
+import json
+import logging
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from weft.container.base import Credentials, Events, Image, Progress, ProgressSink, RootFilesystem
+from weft.container.content import ContentStore
+from weft.container.images.database import Database, Entry, Layer
+from weft.container.images.remote import Remote
+from weft.container.snapshots.overlay import Overlays
+from weft.container.snapshots.pack import Packed, pack_layer, store_tar
+from weft.core.clock import parse_rfc3339
+from weft.core.errors import ConflictError, InvalidError, NotFoundError
+from weft.oci import digest as digests
+from weft.oci import manifest as manifests
+from weft.oci.manifest import Descriptor, Manifest
+from weft.oci.reference import Reference
+
+logger = logging.getLogger(__name__)
+ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}.get(platform.machine(), platform.machine())
+_PARALLEL = 3
+Removed = tuple[Literal["Untagged", "Deleted"], str]
+
+
+class ImageStore:
+    """`in_use(image_id)` gives the ids of the containers that are made from the image."""
+
+    def __init__(self, root: Path, events: Events, in_use: Callable[[str], Sequence[str]]) -> None:
+        self._root = root
+        self._events = events
+        self._in_use = in_use
+        self._pulls: dict[str, asyncio.Lock] = {}
+
+    async def open(self) -> None:
+        """Reads what is known; drops layers and blobs that nothing names."""
+        await asyncio.to_thread(self._open)
+
+    def _open(self) -> None:
+        self.content = ContentStore(self._root / "content")
+        self._overlays = Overlays(self._root / "overlay", self.content)
+        self.database = Database(self._root / "images.db")
+        self._collect()
+
+    async def close(self) -> None:
+        self.database.close()
+
+    # Names
+
+    def resolve(self, reference: str) -> Image:
+        return self._image(self._find(reference))
+
+    def list(self) -> Sequence[Image]:
+        """Images with a name, and those without one that no other is built on."""
+        named = {*self.database.tags.values(), *self.database.digests.values()}
+        parents = {entry.parent for entry in self.database.images.values()}
+        entries = [e for e in self.database.images.values() if e.id in named or e.id not in parents]
+        return [self._image(entry) for entry in sorted(entries, key=lambda e: e.created, reverse=True)]
+
+    def parent(self, image_id: str) -> str:
+        """The image that this one was built on, if it is here."""
+        return self.database.images[image_id].parent
+
+    def history(self, reference: str) -> Sequence[Mapping[str, Any]]:
+        """Docker's history, newest first: Id, Created, CreatedBy, Tags, Size, Comment."""
+        entry = self._find(reference)
+        sizes = [layer.blob.size for layer in entry.layers]
+        rows: list[Mapping[str, Any]] = []
+        index = 0
+        for item in entry.config.get("history") or []:
+            size = 0
+            if not item.get("empty_layer") and index < len(sizes):
+                size, index = sizes[index], index + 1
+            rows.append({
+                "Id": "<missing>", "Created": int(_created(item)), "CreatedBy": item.get("created_by", ""),
+                "Tags": None, "Size": size, "Comment": item.get("comment", ""),
+            })  # fmt: skip
+        rows.reverse()
+        if rows:
+            rows[0] = {**rows[0], "Id": entry.id, "Tags": list(self._image(entry).references) or None}
+        return rows
+
+    def _find(self, reference: str) -> Entry:
+        database = self.database
+        missing = NotFoundError(f"No such image: {reference}")
+        bare = reference.removeprefix("sha256:")
+        if reference.startswith("sha256:") and f"sha256:{bare}" in database.images:
+            return database.images[reference]
+        try:
+            parsed = Reference.parse(reference)
+        except InvalidError:
+            parsed = None
+        if parsed is not None:
+            if parsed.digest:
+                image = database.digests.get((parsed.name, parsed.digest))
+            else:
+                image = database.tags.get(f"{parsed.name}:{parsed.tag}")
+            if image is not None and image in database.images:
+                return database.images[image]
+        if bare and all(letter in "0123456789abcdef" for letter in bare):
+            found = [entry for id, entry in database.images.items() if id.startswith(f"sha256:{bare}")]
+            if len(found) == 1:
+                return found[0]
+            if len(found) > 1:
+                raise InvalidError(f"ambiguous image id: {reference} stands for {len(found)} images")
+        if parsed is None:
+            Reference.parse(reference)
+        if parsed is not None and not reference.startswith("sha256:") and "@" not in reference:
+            raise NotFoundError(f"No such image: {parsed.familiar}")
+        raise missing
+
+    def _image(self, entry: Entry) -> Image:
+        references = sorted(_familiar(name) for name, id in self.database.tags.items() if id == entry.id)
+        repo_digests = sorted(
+            f"{_familiar_name(name)}@{digest}" for (name, digest), id in self.database.digests.items() if id == entry.id
+        )
+        return Image(
+            entry.id, tuple(references), tuple(repo_digests), entry.config, entry.diff_ids, entry.size, entry.created
+        )
+
+    def tag(self, source: str, target: str) -> None:
+        entry = self._find(source)
+        reference = Reference.parse(target)
+        if reference.digest:
+            raise InvalidError("refusing to create a tag with a digest reference")
+        self.database.tag(f"{reference.name}:{reference.tag}", entry.id)
+        self._events.publish("image", "tag", entry.id, {"name": reference.familiar})
+
+    async def remove(self, reference: str, *, force: bool = False) -> Sequence[Removed]:
+        entry = self._find(reference)
+        names = [name for name, id in self.database.tags.items() if id == entry.id]
+        pins = [key for key, id in self.database.digests.items() if id == entry.id]
+        by_id = entry.id.removeprefix("sha256:").startswith(reference.removeprefix("sha256:"))
+        removed: list[Removed] = []
+        if not by_id:
+            parsed = Reference.parse(reference)
+            if parsed.digest:
+                gone_tags, gone_pins = [], [key for key in pins if key == (parsed.name, parsed.digest)]
+            else:
+                gone_tags = [f"{parsed.name}:{parsed.tag}"]
+                rest = {name.rsplit(":", 1)[0] for name in names if name not in gone_tags}
+                gone_pins = [key for key in pins if key[0] not in rest]
+            last = len(gone_tags) == len(names)
+            users = self._in_use(entry.id) if last else ()
+            if users and not force:
+                raise ConflictError(
+                    f'conflict: unable to remove repository reference "{parsed.familiar}" (must force) - '
+                    f"container {users[0][:12]} is using its referenced image {_short(entry.id)}"
+                )
+            removed += self._untag(gone_tags, gone_pins)
+            if not last or users:
+                return removed
+        else:
+            users = self._in_use(entry.id)
+            if users:
+                raise ConflictError(
+                    f"conflict: unable to delete {_short(entry.id)} (cannot be forced) - image is being used by "
+                    f"container {users[0][:12]}"
+                )
+            repositories = {name.rsplit(":", 1)[0] for name in names}
+            if len(names) > 1 and not force and (len(repositories) > 1 or len(names) > 1):
+                raise ConflictError(
+                    f"conflict: unable to delete {_short(entry.id)} (must be forced) - image is referenced in multiple "
+                    "repositories"
+                )
+            removed += self._untag(names, pins)
+        removed += self._delete_chain(entry)
+        await asyncio.to_thread(self._collect)
+        return removed
+
+    def _untag(self, tags: Sequence[str], pins: Sequence[tuple[str, str]]) -> Sequence[Removed]:
+        removed: list[Removed] = []
+        for name in tags:
+            self._events.publish("image", "untag", self.database.tags[name], {"name": _familiar(name)})
+            self.database.untag(name)
+            removed.append(("Untagged", _familiar(name)))
+        for name, digest in pins:
+            self.database.undigest(name, digest)
+            removed.append(("Untagged", f"{_familiar_name(name)}@{digest}"))
+        return removed
+
+    def _delete_chain(self, entry: Entry) -> Sequence[Removed]:
+        """The image and its unnamed parents, as far as nothing else needs them."""
+        removed: list[Removed] = []
+        current: Entry | None = entry
+        while current is not None:
+            named = current.id in self.database.tags.values() or current.id in self.database.digests.values()
+            needed = any(each.parent == current.id for each in self.database.images.values())
+            if named or needed or self._in_use(current.id):
+                break
+            self.database.delete(current.id)
+            self._events.publish("image", "delete", current.id, {"name": current.id})
+            removed.append(("Deleted", current.id))
+            current = self.database.images.get(current.parent)
+        return removed
+
+    async def prune(self, *, dangling: bool = True) -> tuple[Sequence[Removed], int]:
+        """Removes images without a name, or with `dangling` False all that no container uses; and the bytes freed."""
+        before = sum((self.content.size(digest) for digest in self.content.all()), 0)
+        removed: list[Removed] = []
+        for entry in list(self.database.images.values()):
+            if entry.id not in self.database.images or self._in_use(entry.id):
+                continue
+            names = [name for name, id in self.database.tags.items() if id == entry.id]
+            pins = [key for key, id in self.database.digests.items() if id == entry.id]
+            if names and dangling:
+                continue
+            removed += self._untag(names, pins)
+            removed += self._delete_chain(entry)
+        await asyncio.to_thread(self._collect)
+        after = sum((self.content.size(digest) for digest in self.content.all()), 0)
+        return removed, max(0, before - after)
+
+    def _collect(self) -> None:
+        """Removes layers and blobs that no image names; a pull in progress keeps its own by its lock."""
+        if any(lock.locked() for lock in self._pulls.values()):
+            return
+        blobs, layers = set(), {"empty"}
+        for entry in self.database.images.values():
+            for index, layer in enumerate(entry.layers):
+                blobs.add(layer.blob.digest)
+                layers.add(self._overlays.short(digests.chain_id(entry.diff_ids[: index + 1])))
+            blobs.add(entry.id)
+        for digest in self.content.all() - blobs:
+            self.content.delete(digest)
+        for name in self._overlays.chains() - layers:
+            self._overlays.remove_layer(name)
+
+    # Pull and push
+
+    async def pull(
+        self, reference: str, *, credentials: Credentials | None = None, progress: ProgressSink | None = None
+    ) -> Image:
+        parsed = Reference.parse(reference)
+        tell = progress or (lambda _: None)
+        lock = self._pulls.setdefault(str(parsed), asyncio.Lock())
+        async with lock, Remote(parsed, credentials) as remote:
+            tell(Progress(f"Pulling from {parsed.path}", id=parsed.target))
+            top = await remote.manifest(parsed.target)
+            chosen = top
+            if top.is_index:
+                entry = manifests.choose(top, ARCHITECTURE)
+                if entry is None:
+                    raise NotFoundError(f"no matching manifest for linux/{ARCHITECTURE} in the manifest list entries")
+                chosen = await remote.manifest(entry.digest)
+            image, fresh = await self._fetch(remote, chosen, tell)
+            tags = (f"{parsed.name}:{parsed.tag}",) if parsed.tag and not parsed.digest else ()
+            self.database.add(image, tags=tags, digests=((parsed.name, top.digest),))
+            tell(Progress(f"Digest: {top.digest}"))
+            what = "Downloaded newer image" if fresh else "Image is up to date"
+            tell(Progress(f"Status: {what} for {parsed.familiar}"))
+        self._pulls.pop(str(parsed), None)
+        self._events.publish("image", "pull", parsed.familiar, {"name": parsed.familiar_name})
+        return self._image(self.database.images[image.id])
+
+    async def _fetch(self, remote: Remote, chosen: Manifest, tell: ProgressSink) -> tuple[Entry, bool]:
+        """Config and layers of a manifest, all checked; whether anything had to be fetched."""
+        assert chosen.config is not None
+        if present := self.database.images.get(chosen.config.digest):
+            return present, False
+        if not self.content.exists(chosen.config.digest):
+            await remote.fetch_blob(chosen.config, self.content, lambda _: None)
+        config = parse_config(self.content.read(chosen.config.digest))
+        diff_ids = config["rootfs"]["diff_ids"]
+        if len(diff_ids) != len(chosen.layers):
+            raise InvalidError(f"image has {len(chosen.layers)} layers, its config names {len(diff_ids)}")
+        slots = asyncio.Semaphore(_PARALLEL)
+        ready = [asyncio.Event() for _ in diff_ids]
+        sizes = [0] * len(diff_ids)
+
+        async def layer(index: int) -> None:
+            blob, short = chosen.layers[index], _short(chosen.layers[index].digest)
+            chain = digests.chain_id(diff_ids[: index + 1])
+            tell(Progress("Pulling fs layer", id=short))
+            if self.content.exists(blob.digest):
+                tell(Progress("Already exists", id=short))
+            else:
+                async with slots:
+                    await remote.fetch_blob(
+                        blob, self.content, lambda done: tell(Progress("Downloading", short, done, blob.size))
+                    )
+                tell(Progress("Download complete", id=short))
+            if index:
+                await ready[index - 1].wait()
+            sizes[index] = await asyncio.to_thread(self._overlays.unpack, chain, diff_ids[index], blob.digest)
+            ready[index].set()
+            tell(Progress("Pull complete", id=short))
+
+        async with asyncio.TaskGroup() as group:
+            for index in range(len(diff_ids)):
+                group.create_task(layer(index))
+        layers = tuple(Layer(diff_id, blob) for diff_id, blob in zip(diff_ids, chosen.layers, strict=True))
+        return Entry(chosen.config.digest, config, layers, sum(sizes), time.time(), "", chosen.raw), True
+
+    async def push(
+        self, reference: str, *, credentials: Credentials | None = None, progress: ProgressSink | None = None
+    ) -> str:
+        parsed = Reference.parse(reference)
+        image = self.database.tags.get(f"{parsed.name}:{parsed.tag}")
+        if image is None:
+            raise NotFoundError(f"An image does not exist locally with the tag: {parsed.familiar_name}")
+        entry = self.database.images[image]
+        tell = progress or (lambda _: None)
+        tell(Progress(f"The push refers to repository [{parsed.name}]"))
+        manifest = self._manifest_of(entry)
+        assert manifest.config is not None
+        async with Remote(parsed, credentials) as remote:
+            for layer in entry.layers:
+                tell(Progress("Preparing", id=_short(layer.diff_id)))
+            for layer in entry.layers:
+                await self._push_blob(remote, layer.blob, _short(layer.diff_id), tell)
+            config = Descriptor(manifest.config.media_type, entry.id, len(self.content.read(entry.id)))
+            if not await remote.has_blob(config.digest):
+                await remote.push_blob(config, self.content.path(config.digest), lambda _: None)
+            await remote.push_manifest(manifest.raw, manifest.media_type, parsed.tag)
+        self.database.add_digest(parsed.name, manifest.digest, entry.id)
+        tell(Progress(f"{parsed.tag}: digest: {manifest.digest} size: {len(manifest.raw)}"))
+        aux = {"Tag": parsed.tag, "Digest": manifest.digest, "Size": len(manifest.raw)}
+        tell(Progress("", aux=aux))
+        self._events.publish("image", "push", parsed.familiar, {"name": parsed.familiar_name})
+        return manifest.digest
+
+    async def _push_blob(self, remote: Remote, blob: Descriptor, short: str, tell: ProgressSink) -> None:
+        if await remote.has_blob(blob.digest):
+            tell(Progress("Layer already exists", id=short))
+            return
+        path = self.content.path(blob.digest)
+        await remote.push_blob(blob, path, lambda done: tell(Progress("Pushing", short, done, blob.size)))
+        tell(Progress("Pushed", id=short))
+
+    def _manifest_of(self, entry: Entry) -> Manifest:
+        if entry.manifest is not None:
+            return manifests.parse(entry.manifest)
+        size = len(self.content.read(entry.id))
+        config = Descriptor(manifests.DOCKER_CONFIG, entry.id, size)
+        return manifests.build(config, [layer.blob for layer in entry.layers])
+
+    # Making images
+
+    async def commit(self, upper: Path, parent: Image | None, config: Mapping[str, Any], comment: str = "") -> Image:
+        packed = await asyncio.to_thread(pack_layer, str(upper), self.content) if any(upper.iterdir()) else None
+        return self.make(parent, config, packed, comment)
+
+    async def import_tar(self, read: Callable[[], bytes], config: Mapping[str, Any], comment: str = "") -> Image:
+        """An image of one layer from a tar that `read` gives in blocks; the archive is checked by unpacking it."""
+        packed = await asyncio.to_thread(store_tar, read, self.content)
+        await asyncio.to_thread(self._overlays.unpack, packed.diff_id, packed.diff_id, packed.digest)
+        return self.make(None, config, packed, comment)
+
+    def make(
+        self, parent: Image | None, config: Mapping[str, Any], packed: Packed | None, comment: str = "",
+        created_by: str = "",
+    ) -> Image:  # fmt: skip
+        """An image with `config` (Docker's Config) on top of `parent`, with one more layer or none."""
+        base = self.database.images[parent.id] if parent is not None else None
+        layers = [*base.layers] if base is not None else []
+        now = time.time()
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1e9):09d}Z"
+        item: dict[str, Any] = {"created": stamp, "created_by": created_by}
+        if comment:
+            item["comment"] = comment
+        if packed is None:
+            item["empty_layer"] = True
+        else:
+            blob = Descriptor(manifests.DOCKER_LAYER, packed.digest, packed.compressed_size)
+            layers.append(Layer(packed.diff_id, blob))
+        history = [*((base.config.get("history") or []) if base is not None else []), item]
+        whole = {
+            "architecture": ARCHITECTURE,
+            "os": "linux",
+            "created": stamp,
+            "config": dict(config),
+            "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
+            "history": history,
+        }
+        raw = json.dumps(whole, sort_keys=True, separators=(",", ":")).encode()
+        image_id = self.content.put(raw)
+        size = (base.size if base is not None else 0) + (packed.size if packed is not None else 0)
+        entry = Entry(image_id, whole, tuple(layers), size, now, parent.id if parent is not None else "")
+        self.database.add(entry)
+        return self._image(entry)
+
+    # Roots of containers
+
+    async def prepare(self, container_id: str, image: Image) -> RootFilesystem:
+        entry = self.database.images.get(image.id)
+        if entry is None:
+            raise NotFoundError(f"No such image: {image.id}")
+        return await asyncio.to_thread(self._prepare, container_id, entry)
+
+    def _prepare(self, container_id: str, entry: Entry) -> RootFilesystem:
+        for index, layer in enumerate(entry.layers):
+            chain = digests.chain_id(entry.diff_ids[: index + 1])
+            if not self._overlays.has_layer(chain):
+                self._overlays.unpack(chain, layer.diff_id, layer.blob.digest)
+        return self._overlays.mount(container_id, entry.diff_ids)
+
+    def root(self, container_id: str) -> RootFilesystem:
+        """Where a prepared container's root and changes are."""
+        return self._overlays.root(container_id)
+
+    async def release(self, container_id: str, *, delete: bool) -> None:
+        await asyncio.to_thread(self._overlays.unmount, container_id, delete=delete)
+
+
+def parse_config(raw: bytes) -> Mapping[str, Any]:
+    """An image's config, checked as far as we rely on it; raises InvalidError."""
+    try:
+        value = json.loads(raw)
+        diff_ids = value["rootfs"]["diff_ids"]
+        if not isinstance(value.get("config") or {}, dict) or not isinstance(diff_ids, list):
+            raise TypeError
+        for diff_id in diff_ids:
+            digests.check(diff_id)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InvalidError("image config invalid: it is no config of a container image") from None
+    found: Mapping[str, Any] = value
+    if value.get("os", "linux") != "linux":
+        raise InvalidError(f"image operating system {value['os']!r} cannot be used on this platform")
+    return found
+
+
+def _created(item: Mapping[str, Any]) -> float:
+    try:
+        return parse_rfc3339(str(item.get("created", ""))[:19] + "Z")
+    except ValueError:
+        return 0.0
+
+
+def _familiar(name: str) -> str:
+    return Reference.parse(name).familiar
+
+
+def _familiar_name(name: str) -> str:
+    return Reference.parse(name).familiar_name
+
+
+def _short(digest: str) -> str:
+    return digest.removeprefix("sha256:")[:12]
