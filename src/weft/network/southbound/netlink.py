@@ -10,13 +10,13 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from weft.core.errors import ConflictError, ForbiddenError, NotFoundError, UnsupportedError, WeftError
+from weft.core.errors import ConflictError, ForbiddenError, NotFoundError, UnavailableError, UnsupportedError, WeftError
 from weft.network.southbound import netns
 from weft.network.southbound import rtnetlink as rt
 
 _BATCH = 64
 _RECEIVE = 1 << 18
-_SOL_NETLINK, _NETLINK_EXT_ACK, _NETLINK_CAP_ACK = 270, 11, 10
+_SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
 _ERRORS: dict[int, type[WeftError]] = {
     errno.EEXIST: ConflictError,
     errno.EBUSY: ConflictError,
@@ -67,13 +67,12 @@ class Netlink:
         self._socket.send(b"".join(rt.encode(message, base + index) for index, message in enumerate(messages)))
         errors, answered = [], 0
         while answered < len(messages):
-            for kind, _, sequence, payload in rt.decode(self._socket.recv(_RECEIVE)):
+            for kind, flags, sequence, payload in rt.decode(self._receive()):
                 if kind != rt.NLMSG_ERROR or sequence < base:
                     continue
                 answered += 1
-                code = -int.from_bytes(payload[:4], "little", signed=True)
-                if code:
-                    errors.append(_error(code, messages[sequence - base].what))
+                if error := _error(flags, payload, messages[sequence - base].what):
+                    errors.append(error)
         return errors
 
     def dump(self, message: rt.Message) -> list[bytes]:
@@ -83,19 +82,24 @@ class Netlink:
         self._socket.send(rt.encode(message, sequence))
         found: list[bytes] = []
         while True:
-            for kind, flags, answer, payload in rt.decode(self._socket.recv(_RECEIVE)):
+            for kind, flags, answer, payload in rt.decode(self._receive()):
                 if answer != sequence:
                     continue
                 if kind == rt.NLMSG_DONE:
                     return found
                 if kind == rt.NLMSG_ERROR:
-                    code = -int.from_bytes(payload[:4], "little", signed=True)
-                    if code:
-                        raise _error(code, message.what)
+                    if error := _error(flags, payload, message.what):
+                        raise error
                     return found
                 found.append(payload)
                 if not flags & rt.NLM_F_MULTI:
                     return found
+
+    def _receive(self) -> bytes:
+        try:
+            return self._socket.recv(_RECEIVE)
+        except OSError as error:
+            raise UnavailableError(f"cannot hear from the kernel's routing socket: {error}") from error
 
     def links(self) -> dict[str, rt.Link]:
         """All links by name."""
@@ -118,12 +122,17 @@ class Netlink:
 def _open() -> socket.socket:
     opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-    opened.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
+    opened.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)  # answers without a copy of the request,
+    opened.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)  # but with the kernel's words on what is wrong
     opened.bind((0, 0))
     opened.settimeout(10)
     return opened
 
 
-def _error(code: int, what: str) -> WeftError:
+def _error(flags: int, payload: bytes, what: str) -> WeftError | None:
+    """The error that an NLMSG_ERROR reports; None where it only acknowledges."""
+    code, reason = rt.parse_error(flags, payload)
+    if code == 0:
+        return None
     kind = _ERRORS.get(code, NetlinkError)
-    return kind(f"cannot set up {what}: {os.strerror(code)}")
+    return kind(f"cannot set up {what}: {os.strerror(code)}" + (f" ({reason})" if reason else ""))

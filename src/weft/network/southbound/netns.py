@@ -1,9 +1,11 @@
 """Network namespaces, pinned to a path so that they live without a process; no `ip` process is run.
 
 `create` costs under a millisecond: a short-lived thread unshares and bind-mounts its own namespace (namespaces(7)).
+Pins in `/run/netns` are those that ip-netns(8) shows.
 """
 
 import ctypes
+import errno
 import os
 import threading
 from collections.abc import Callable
@@ -17,6 +19,7 @@ _MS_BIND = 4096
 _MS_REC = 16384
 _MS_SHARED = 1 << 20
 _MNT_DETACH = 2
+SHOWN = Path("/run/netns")
 _libc = ctypes.CDLL(None, use_errno=True)
 T = TypeVar("T")
 
@@ -49,6 +52,8 @@ def _in_thread(work: Callable[[], T]) -> T:
 def create(path: Path) -> None:
     """Makes a namespace and pins it to `path`; raises FileExistsError, UnsupportedError without the right to."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.parent == SHOWN:
+        _share(SHOWN)
     os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o444))
 
     def work() -> None:
@@ -61,14 +66,31 @@ def create(path: Path) -> None:
     except OSError as error:
         path.unlink()
         raise UnsupportedError(str(error.strerror)) from error
+    except BaseException:
+        delete(path)
+        raise
+
+
+def _share(directory: Path) -> None:
+    """What ip-netns(8) does to its directory at first use: a shared mount of its own. If it came to that later, it
+    would cover our pins, and they could not be taken away."""
+    name = os.fsencode(directory)
+    if _libc.mount(b"", name, b"none", _MS_SHARED | _MS_REC, None) == 0 or ctypes.get_errno() != errno.EINVAL:
+        return
+    _libc.mount(name, name, b"none", _MS_BIND | _MS_REC, None)
+    _libc.mount(b"", name, b"none", _MS_SHARED | _MS_REC, None)
 
 
 def delete(path: Path) -> None:
     """Unpins the namespace, which ends when its last process does; one that does not exist is no error."""
     if not path.exists():
         return
-    _libc.umount2(os.fsencode(path), _MNT_DETACH)
-    path.unlink(missing_ok=True)
+    while exists(path) and _libc.umount2(os.fsencode(path), _MNT_DETACH) == 0:
+        pass
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise WeftError(f"cannot remove network namespace {path}: {error.strerror}") from error
 
 
 def exists(path: Path) -> bool:

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_REQUEST, NLM_F_MULTI, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x2, 0x4, 0x300
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
+_NLM_F_ACK_TLVS, _NLMSGERR_ATTR_MSG = 0x200, 1
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWQDISC, RTM_DELQDISC = 36, 37
 IFF_UP = 1
 AF_UNSPEC, AF_INET, AF_INET6 = 0, 2, 10
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 10, 18
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_QDISC, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 6, 10, 18
 _IFLA_NET_NS_FD = 28
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
@@ -53,6 +54,7 @@ class Link:
     master: int = 0
     address: str = ""
     kind: str = ""
+    discipline: str = ""  # the queueing discipline at its root
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,13 @@ def decode(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
             return
         yield kind, flags, sequence, data[offset + 16 : offset + length]
         offset += (length + 3) & ~3
+
+
+def parse_error(flags: int, payload: bytes) -> tuple[int, str]:
+    """(errno, the kernel's own words if it has any) of an NLMSG_ERROR on a socket with capped, extended answers."""
+    code = -int(struct.unpack_from("=i", payload)[0])
+    values = dict(attributes(payload[20:])) if flags & _NLM_F_ACK_TLVS else {}
+    return code, values.get(_NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode(errors="replace")
 
 
 def _ifinfo(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
@@ -294,6 +303,7 @@ def parse_link(payload: bytes) -> Link:
         master=_number(values.get(_IFLA_MASTER)),
         address=values.get(_IFLA_ADDRESS, b"").hex(":"),
         kind=info.get(_IFLA_INFO_KIND, b"").rstrip(b"\0").decode(),
+        discipline=values.get(_IFLA_QDISC, b"").rstrip(b"\0").decode(),
     )
 
 

@@ -11,13 +11,14 @@ from collections.abc import Iterable
 from ipaddress import ip_interface
 from pathlib import Path
 
-from weft.core.errors import UnsupportedError, WeftError
+from weft.core.errors import NotFoundError, UnsupportedError, WeftError
 from weft.network.dataplane.linux.state import DataLink, End, Hop, Interface, Namespace, NetworkState, NodeRoute, Report
 from weft.network.southbound import netns
 from weft.network.southbound import rtnetlink as rt
 from weft.network.southbound.netlink import Netlink
 
-NETNS = Path("/run/netns")
+NETNS = netns.SHOWN
+_LIMITER = "tbf"
 
 
 class LinuxDataplane:
@@ -157,8 +158,6 @@ class LinuxDataplane:
             )
         finally:
             os.close(descriptor)
-        for end in link.ends:
-            self._rates.pop((end.namespace, end.interface), None)
         return 1
 
     def _ensure_end(self, link: DataLink, end: End, links: dict[str, dict[str, rt.Link]], unlimited: list[str]) -> int:
@@ -171,19 +170,26 @@ class LinuxDataplane:
             requests.append(rt.set_link(present.index, end.interface, up=link.up, mtu=link.mtu))
         requests += _address_changes(opened, present, set(end.addresses))
         opened.request(*requests)
+        return len(requests) + self._ensure_rate(link, end, opened, present, unlimited)
+
+    def _ensure_rate(self, link: DataLink, end: End, opened: Netlink, present: rt.Link, unlimited: list[str]) -> int:
+        """The kernel shows that a link is limited but, in a link's own facts, not to what: that we remember."""
         key = (end.namespace, end.interface)
-        if self._rates.get(key, -1) != link.rate:
-            try:
-                if link.rate:
-                    opened.request(rt.add_tbf(present.index, end.interface, link.rate))
-                elif self._rates.get(key):
-                    opened.request(rt.delete_qdisc(present.index, end.interface))
-            except (UnsupportedError, WeftError) as error:
-                if not isinstance(error, UnsupportedError) and "No such file" not in str(error):
-                    raise
-                unlimited.append(link.name)
-            self._rates[key] = link.rate
-        return len(requests)
+        limited = present.discipline == _LIMITER
+        if not link.rate:
+            self._rates.pop(key, None)
+            if limited:
+                opened.request(rt.delete_qdisc(present.index, end.interface))
+            return int(limited)
+        if limited and self._rates.get(key) == link.rate:
+            return 0
+        try:
+            opened.request(rt.add_tbf(present.index, end.interface, link.rate))
+        except (UnsupportedError, NotFoundError):  # ENOENT: a kernel without the discipline
+            unlimited.append(link.name)
+            return 0
+        self._rates[key] = link.rate
+        return 1
 
     def _ensure_routes(self, namespace: Namespace, links: dict[str, rt.Link]) -> int:
         opened = self._sockets[namespace.name]
