@@ -1,1 +1,1 @@
-"""See docs/architecture.md."""
+"""The OCI registry: blobs, uploads, manifests, tags and referrers over HTTP (OCI distribution spec 1.1)."""
