@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from weft.api.schema import Schema
-from weft.api.validation.errors import Errors
+from weft.api.validation.errors import Errors, FieldError, shown
 from weft.core.clock import parse_rfc3339
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -94,11 +94,13 @@ def _check_array(value: list[Any], schema: Schema, path: str, errors: Errors) ->
     if schema.list_type in ("set", "map"):
         seen: list[Any] = []
         for index, each in enumerate(value):
-            key = each
-            if schema.list_type == "map":
-                key = {name: each.get(name) for name in schema.list_map_keys} if isinstance(each, dict) else each
+            key, text = each, shown(each)
+            if schema.list_type == "map" and isinstance(each, dict):
+                key = {name: each.get(name) for name in schema.list_map_keys}
+                inner = ", ".join(f'"{name}":{shown(part)}' for name, part in sorted(key.items()))
+                text = f"map[string]interface {{}}{{{inner}}}"
             if key in seen:
-                errors.duplicate(f"{path}[{index}]", key)
+                errors.append(FieldError("FieldValueDuplicate", f"{path}[{index}]", f"Duplicate value: {text}"))
             seen.append(key)
 
 
