@@ -91,6 +91,14 @@ def test_what_is_no_longer_applied_is_removed() -> None:
     assert only["terminationMessagePolicy"] == "File", "defaults belong to nobody and stay"
 
 
+def test_an_empty_list_that_is_applied_is_kept() -> None:
+    live = apply(None, deployment(**containers({"name": "a"})), "me", False, SCHEMA)
+    empty = deployment(**containers())
+    live = apply(live, empty, "me", False, SCHEMA)
+    assert live["spec"] == empty["spec"]
+    assert apply(live, empty, "me", False, SCHEMA) == live
+
+
 def test_what_another_owns_too_stays() -> None:
     live = apply(None, deployment(replicas=1, paused=True), "me", False, SCHEMA)
     live = apply(live, deployment(replicas=1), "you", False, SCHEMA)

@@ -52,7 +52,7 @@ def apply(
     base = live or {}
     merged: Object = _merge(base, wanted, schema)
     if last is not None:
-        _remove_abandoned(merged, last.fields, mine.fields, others, schema)
+        _remove_abandoned(merged, wanted, last.fields, mine.fields, others, schema)
         if last.fields == mine.fields and live is not None and _same_but_metadata(merged, live):
             mine.time = last.time
 
@@ -188,7 +188,9 @@ def _merge(live: Any, applied: Any, schema: Schema) -> Any:
     return clone(applied)
 
 
-def _remove_abandoned(merged: Object, last: Trie, mine: Trie, others: list[Manager], schema: Schema) -> None:
+def _remove_abandoned(
+    merged: Object, wanted: Object, last: Trie, mine: Trie, others: list[Manager], schema: Schema
+) -> None:
     """Removes what the manager applied before and does not now, where no one else owns it or something below it."""
     for path in sorted(fieldset.paths(last), key=len):
         if fieldset.find(mine, path) is not None:
@@ -197,11 +199,24 @@ def _remove_abandoned(merged: Object, last: Trie, mine: Trie, others: list[Manag
             parent = _take_out(merged, path, schema)
             if parent is None or parent:  # gone already, or other things stand beside it
                 break
-            path = path[:-1]  # a map or list that this emptied goes too
+            path = path[:-1]  # a map or list that this emptied goes too, but where an empty one was applied
+            if _is_there(wanted, path, schema):
+                break
 
 
 def _is_owned(path: Path, mine: Trie, others: list[Manager]) -> bool:
     return fieldset.find(mine, path) is not None or any(fieldset.find(each.fields, path) is not None for each in others)
+
+
+def _is_there(value: Any, path: Path, schema: Schema) -> bool:
+    for step in path:
+        if step.startswith("f:") and isinstance(value, dict) and step[2:] in value:
+            value, schema = value[step[2:]], schema.properties.get(step[2:]) or schema.values or _ANY
+        elif isinstance(value, list) and step in (found := fieldset.elements(value, schema)):
+            value, schema = found[step], schema.items or _ANY
+        else:
+            return False
+    return True
 
 
 def _take_out(value: Any, path: Path, schema: Schema) -> Any:
