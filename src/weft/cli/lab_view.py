@@ -20,7 +20,8 @@ from weft.network.topology.model import Topology
 from weft.network.topology.reader import read_topology
 from weft.network.topology.resources import LAB_LABEL, NODE_KINDS, PARTS, object_name
 
-_POLL_SECONDS = 0.03
+_POLL_SECONDS = 0.02
+_FAILURES = 15
 MAX_WAYS = 64
 
 
@@ -176,18 +177,19 @@ class LabView:
 async def settle(client: Client, name: str, namespace: str, seconds: float) -> LabView:
     """Waits until a lab is as it should be; raises WeftError with what it waits for when time is up or it failed."""
     deadline = time.monotonic() + seconds
+    delay, failures = _POLL_SECONDS, 0
     while True:
-        view = await LabView.load(client, name, namespace)
-        status = view.status()
-        if status["phase"] == "Ready":
-            return view
-        if time.monotonic() > deadline:
-            raise WeftError(f"lab {name} is not ready after {seconds:g} s: {status['message']}")
-        if status["phase"] == "Failed":
-            # A node may still recover; but when it says so twice, a person should know.
-            await asyncio.sleep(1.0)
+        await asyncio.sleep(delay)
+        delay = min(delay * 1.2, 0.5)
+        # The stored status is cheap to read, and may be older than the last write: when it is good, all is looked at.
+        status = (await client.get(TOPOLOGIES, name, namespace)).get("status") or {}
+        if status.get("phase") == "Ready":
             view = await LabView.load(client, name, namespace)
-            status = view.status()
-            if status["phase"] == "Failed":
-                raise WeftError(f"cannot bring up lab {name}: {status['message']}")
-        await asyncio.sleep(_POLL_SECONDS)
+            if view.status()["phase"] == "Ready":
+                return view
+        failures = failures + 1 if status.get("phase") == "Failed" else 0
+        message = status.get("message") or "the network controller has not seen it yet"
+        if failures > _FAILURES:  # a node may recover, but not without end
+            raise WeftError(f"cannot bring up lab {name}: {message}")
+        if time.monotonic() > deadline:
+            raise WeftError(f"lab {name} is not ready after {seconds:g} s: {message}")

@@ -9,8 +9,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
-from ipaddress import ip_address as parse_address
-from ipaddress import ip_interface, ip_network
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_interface, ip_network
 from typing import Any
 
 from weft.api.status import ApiError
@@ -80,11 +80,22 @@ def _end(raw: Object) -> End:
     return End(raw["node"], raw["interface"], addresses)
 
 
+# The same few texts stand in the tables of all nodes, and reading them is what takes the time.
+@lru_cache(16384)
+def _network(text: str) -> IPv4Network | IPv6Network:
+    return ip_network(text)
+
+
+@lru_cache(16384)
+def _address(text: str) -> IPv4Address | IPv6Address:
+    return ip_address(text)
+
+
 def _routes(table: Object) -> tuple[NodeRoute, ...]:
     return tuple(
         NodeRoute(
-            ip_network(route["destination"]),
-            tuple(Hop(hop["interface"], parse_address(hop["via"]), hop.get("weight", 1)) for hop in route["nextHops"]),
+            _network(route["destination"]),
+            tuple(Hop(hop["interface"], _address(hop["via"]), hop.get("weight", 1)) for hop in route["nextHops"]),
             route.get("metric", 0),
         )
         for route in table["spec"].get("routes") or []

@@ -6,9 +6,11 @@ JSON, the same each time for the same input. Who is next: `weft.controllers.netw
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Address
 from typing import Any
 
-from weft.network.controller.routes import Route, compute_routes
+from weft.network.controller.routes import NextHop, Route, compute_routes
 from weft.network.topology.addresses import Addresses, allocate
 from weft.network.topology.model import Endpoint, Link, State, Topology
 from weft.network.topology.names import interface_name
@@ -83,9 +85,20 @@ def _endpoint(link: Link, end: Endpoint, addresses: Addresses) -> Object:
 def _route(route: Route) -> Object:
     return {
         "destination": str(route.destination),
-        "nextHops": [
-            {"via": str(hop.via), "interface": interface_name(hop.link), "weight": hop.weight}
-            for hop in route.next_hops
-        ],
+        "nextHops": [_next_hop(hop) for hop in route.next_hops],
         "metric": route.metric,
     }
+
+
+@lru_cache(16384)
+def _next_hop_texts(via: IPv4Address, link: str) -> tuple[str, str]:
+    return str(via), interface_name(link)
+
+
+def _next_hop(hop: NextHop) -> Object:
+    """A weight of 1 is left out: large labs have many thousands of next hops."""
+    via, interface = _next_hop_texts(hop.via, hop.link)
+    found: Object = {"via": via, "interface": interface}
+    if hop.weight != 1:
+        found["weight"] = hop.weight
+    return found
