@@ -1,0 +1,1 @@
+"""One pod on this node: observe, decide (pure), act, report."""
