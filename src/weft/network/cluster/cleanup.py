@@ -5,7 +5,6 @@ It needs no running Weft and no record: names tell.
 
 import asyncio
 import contextlib
-from pathlib import Path
 
 from weft.core.errors import NotFoundError, UnsupportedError
 from weft.core.settings import Settings
@@ -15,8 +14,6 @@ from weft.network.southbound import netns
 from weft.network.southbound import rtnetlink as rt
 from weft.network.southbound.netlink import Netlink
 
-_NETNS = Path("/run/netns")
-
 
 async def remove_all(settings: Settings) -> None:
     """Labs, sandboxes, links, rules; one that is gone already is no error."""
@@ -25,15 +22,15 @@ async def remove_all(settings: Settings) -> None:
 
 def _remove_all(settings: Settings) -> None:
     name = settings.instance
-    for path in _NETNS.glob(f"{name}-*") if _NETNS.is_dir() else ():
+    for path in netns.SHOWN.glob(f"{name}-*"):
         netns.delete(path)
     for path in (settings.paths.run / "netns").glob("*"):
         netns.delete(path)
+    for path in (settings.paths.run / "sandboxes").glob("*.json"):
+        path.unlink(missing_ok=True)
     with Netlink() as netlink:
-        for link in netlink.links().values():
-            if _is_ours(link.name, name):
-                with contextlib.suppress(NotFoundError):
-                    netlink.request(rt.delete_link(link.name))
+        ours = [rt.delete_link(link) for link in netlink.links() if _is_ours(link, name)]
+        netlink.request(*ours, ignore=(NotFoundError,))
     with contextlib.suppress(UnsupportedError):
         Nftables().delete_table(name)
     host.restore_forwarding(settings)

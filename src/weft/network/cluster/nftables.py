@@ -4,7 +4,6 @@ All of an instance is in one table, `inet INSTANCE`; nobody else's rules are tou
 """
 
 import ctypes
-import ctypes.util
 import threading
 
 from weft.core.errors import UnsupportedError, WeftError
@@ -50,9 +49,6 @@ class Nftables:
             first = errors.decode(errors="replace").strip().split("\n")[0]
             raise NftablesError(f"cannot set up packet rules: {first}")
         return bytes(output).decode(errors="replace")
-
-    def has_table(self, name: str) -> bool:
-        return f'"name": "{name}"' in self.run("list tables inet")
 
     def delete_table(self, name: str) -> None:
         """Removes a table; one that does not exist is no error."""

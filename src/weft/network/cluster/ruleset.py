@@ -4,8 +4,8 @@ Pods have addresses of their own length (/32) and reach everything through the n
 both ways of a connection and a service's answer comes from the service's address, without rewriting its source.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from weft.core.ids import short_hash
@@ -14,11 +14,18 @@ from weft.core.settings import Settings
 
 Protocol = Literal["tcp", "udp"]
 CHAIN_PREFIX = "svc-"
+LOOPBACK = "127.0.0.1"
 
 
 def base(settings: Settings) -> str:
-    """Makes the table and its fixed chains; run again it changes nothing else."""
-    table, bridge, pods = settings.instance, settings.bridge, settings.pod_subnet
+    """Makes the table and its fixed chains; run again it changes nothing else.
+
+    `guard`: loopback addresses may be routed on the bridge, for answers only: a pod must not reach the host's own.
+    `cluster`: ClusterIPs, for this instance's pods and the host. `host`: published ports and node ports, for all.
+    `inbound`: what comes in from elsewhere must have been published. What is still for the services' subnet after
+    translation is no service, or one without endpoints, and is refused.
+    """
+    table, bridge, pods, services = settings.instance, settings.bridge, settings.pod_subnet, settings.service_subnet
     gateway, dns = settings.gateway, settings.dns_service_address
     maps = ""
     for protocol in ("tcp", "udp"):
@@ -27,42 +34,76 @@ def base(settings: Settings) -> str:
     return f"""table inet {table} {{
 {maps}map services {{ type ipv4_addr . inet_proto . inet_service : verdict; }}
 map node_ports {{ type inet_proto . inet_service : verdict; }}
-set without_endpoints {{ type ipv4_addr . inet_proto . inet_service; }}
-set hairpin {{ type ipv4_addr . ipv4_addr; }}
-chain dispatch {{ }}
+set hairpin_ports {{ type ipv4_addr . ipv4_addr; }}
+set hairpin_services {{ type ipv4_addr . ipv4_addr; }}
+chain cluster {{ }}
+chain host {{ }}
+chain inbound {{ }}
+chain refuse {{ }}
+chain guard {{ type filter hook prerouting priority -300; }}
 chain prerouting {{ type nat hook prerouting priority -100; }}
 chain output {{ type nat hook output priority -100; }}
 chain postrouting {{ type nat hook postrouting priority 100; }}
-chain refuse {{ }}
 chain forward {{ type filter hook forward priority 0; }}
 chain local {{ type filter hook output priority 0; }}
 }}
-flush chain inet {table} dispatch
+flush chain inet {table} cluster
+flush chain inet {table} host
+flush chain inet {table} inbound
+flush chain inet {table} refuse
+flush chain inet {table} guard
 flush chain inet {table} prerouting
 flush chain inet {table} output
 flush chain inet {table} postrouting
-flush chain inet {table} refuse
 flush chain inet {table} forward
 flush chain inet {table} local
-add rule inet {table} dispatch ip daddr {dns} udp dport 53 dnat ip to {gateway}:53
-add rule inet {table} dispatch ip daddr {dns} tcp dport 53 dnat ip to {gateway}:53
-add rule inet {table} dispatch ip daddr . meta l4proto . th dport vmap @services
-add rule inet {table} dispatch fib daddr type != local return
-add rule inet {table} dispatch meta l4proto . th dport vmap @node_ports
-add rule inet {table} dispatch meta l4proto tcp dnat ip to ip daddr . tcp dport map @tcp_at
-add rule inet {table} dispatch meta l4proto tcp dnat ip to tcp dport map @tcp_any
-add rule inet {table} dispatch meta l4proto udp dnat ip to ip daddr . udp dport map @udp_at
-add rule inet {table} dispatch meta l4proto udp dnat ip to udp dport map @udp_any
-add rule inet {table} prerouting jump dispatch
-add rule inet {table} output jump dispatch
+add rule inet {table} guard iifname "{bridge}" ip daddr 127.0.0.0/8 drop
+add rule inet {table} cluster ip daddr {dns} udp dport 53 dnat ip to {gateway}:53
+add rule inet {table} cluster ip daddr {dns} tcp dport 53 dnat ip to {gateway}:53
+{_api(settings)}add rule inet {table} cluster ip daddr . meta l4proto . th dport vmap @services
+add rule inet {table} host fib daddr type != local return
+add rule inet {table} host meta l4proto . th dport vmap @node_ports
+add rule inet {table} host meta l4proto tcp dnat ip to ip daddr . tcp dport map @tcp_at
+add rule inet {table} host meta l4proto tcp dnat ip to tcp dport map @tcp_any
+add rule inet {table} host meta l4proto udp dnat ip to ip daddr . udp dport map @udp_at
+add rule inet {table} host meta l4proto udp dnat ip to udp dport map @udp_any
+add rule inet {table} prerouting iifname "{bridge}" jump cluster
+add rule inet {table} prerouting jump host
+add rule inet {table} output jump cluster
+add rule inet {table} output jump host
 add rule inet {table} postrouting ip saddr {pods} oifname != "{bridge}" masquerade
 add rule inet {table} postrouting ip saddr 127.0.0.0/8 oifname "{bridge}" masquerade
-add rule inet {table} postrouting ct status dnat ip saddr . ip daddr @hairpin masquerade
+add rule inet {table} postrouting ct status dnat ip saddr . ip daddr @hairpin_ports masquerade
+add rule inet {table} postrouting ct status dnat ip saddr . ip daddr @hairpin_services masquerade
+add rule inet {table} inbound ct state established,related return
+add rule inet {table} inbound ct status dnat return
+add rule inet {table} inbound goto refuse
 add rule inet {table} refuse meta l4proto tcp reject with tcp reset
 add rule inet {table} refuse reject with icmpx port-unreachable
-add rule inet {table} forward ip daddr . meta l4proto . th dport @without_endpoints goto refuse
-add rule inet {table} local ip daddr . meta l4proto . th dport @without_endpoints goto refuse
+add rule inet {table} forward ip daddr {services} goto refuse
+add rule inet {table} forward iifname != "{bridge}" oifname "{bridge}" jump inbound
+add rule inet {table} local oifname "{bridge}" icmp type redirect drop
+add rule inet {table} local ip daddr {services} goto refuse
 """
+
+
+def _api(settings: Settings) -> str:
+    """The way of pods to an API server that listens on loopback only: at the bridge's address, as it tells them."""
+    if settings.api_address != LOOPBACK:
+        return ""
+    port, table = settings.api_port, settings.instance
+    return f"add rule inet {table} cluster ip daddr {settings.gateway} tcp dport {port} dnat ip to {LOOPBACK}:{port}\n"
+
+
+def reachable(settings: Settings, service: "ServicePort") -> "ServicePort":
+    """The same for the API's own service: an address is translated once, so straight to loopback."""
+    told = (settings.gateway, settings.api_port)
+    if settings.api_address != LOOPBACK or told not in service.endpoints:
+        return service
+    real = tuple(
+        (LOOPBACK, port) if (address, port) == told else (address, port) for address, port in service.endpoints
+    )
+    return replace(service, endpoints=real)
 
 
 def _port_element(binding: PortBinding) -> tuple[str, str]:
@@ -74,16 +115,16 @@ def _port_element(binding: PortBinding) -> tuple[str, str]:
 
 def publish(table: str, address: str, ports: Iterable[PortBinding]) -> str:
     """Adds the published ports of a sandbox."""
-    text = f"add element inet {table} hairpin {{ {address} . {address} }}\n"
+    text = f"add element inet {table} hairpin_ports {{ {address} . {address} }}\n"
     for port in ports:
         name, key = _port_element(port)
         text += f"add element inet {table} {name} {{ {key} : {address} . {port.container_port} }}\n"
     return text
 
 
-def withdraw(table: str, ports: Iterable[PortBinding]) -> str:
-    """Takes published ports away; the element is added first, as deleting one that is not there is an error."""
-    text = ""
+def withdraw(table: str, address: str, ports: Iterable[PortBinding]) -> str:
+    """Takes published ports away; an element that is not there fails the transaction."""
+    text = f"delete element inet {table} hairpin_ports {{ {address} . {address} }}\n"
     for port in ports:
         name, key = _port_element(port)
         text += f"delete element inet {table} {name} {{ {key} }}\n"
@@ -91,7 +132,18 @@ def withdraw(table: str, ports: Iterable[PortBinding]) -> str:
 
 
 def clear_ports(table: str) -> str:
-    return "".join(f"flush map inet {table} {p}_{kind}\n" for p in ("tcp", "udp") for kind in ("any", "at"))
+    """Takes all published ports away."""
+    maps = "".join(f"flush map inet {table} {p}_{kind}\n" for p in ("tcp", "udp") for kind in ("any", "at"))
+    return maps + f"flush set inet {table} hairpin_ports\n"
+
+
+def clear_services(table: str, chains: Iterable[str]) -> str:
+    """Takes all services away, `chains` being those that there are."""
+    stale = [name for name in chains if name.startswith(CHAIN_PREFIX)]
+    text = "".join(f"flush map inet {table} {name}\n" for name in ("services", "node_ports"))
+    text += f"flush set inet {table} hairpin_services\n"
+    text += "".join(f"flush chain inet {table} {name}\n" for name in stale)
+    return text + "".join(f"delete chain inet {table} {name}\n" for name in stale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,44 +179,37 @@ class ServicePort:
         return f"meta l4proto {self.protocol} dnat ip to {pick} mod {len(self.endpoints)} map {{ {choices} }}"
 
 
-def change(table: str, before: Mapping[str, ServicePort], after: Sequence[ServicePort]) -> str:
-    """The commands from one set of services to another, in one transaction; empty where nothing differs.
+def change(table: str, before: Mapping[str, ServicePort], after: Mapping[str, ServicePort]) -> str:
+    """The commands from one set of services, by chain, to another, in one transaction; empty where nothing differs.
 
-    A chain keeps its name while its endpoints change, so connections that are tracked already go on.
+    A chain keeps its name while its endpoints change, so connections that are tracked already go on. All that goes
+    is taken away before anything is added: a port may pass from one service to another. A service without endpoints
+    has nothing in the table.
     """
-    wanted = {each.chain: each for each in after}
-    text = ""
-    for chain, old in before.items():
-        new = wanted.get(chain)
-        if new == old:
-            continue
-        keep = new is not None and bool(new.endpoints)
-        if old.endpoints:
-            if not keep or new is None or new.key != old.key:
-                text += f"delete element inet {table} services {{ {old.key} }}\n"
-            if old.node_port and (not keep or new is None or new.node_port != old.node_port):
-                text += f"delete element inet {table} node_ports {{ {old.protocol} . {old.node_port} }}\n"
-            if not keep:
-                text += f"flush chain inet {table} {chain}\ndelete chain inet {table} {chain}\n"
-        elif new is None or new.endpoints or new.key != old.key:
-            text += f"delete element inet {table} without_endpoints {{ {old.key} }}\n"
-    for chain, new in wanted.items():
-        previous = before.get(chain)
-        if new == previous:
-            continue
-        had = previous is not None and bool(previous.endpoints)
-        if not new.endpoints:
-            if previous is None or had or previous.key != new.key:
-                text += f"add element inet {table} without_endpoints {{ {new.key} }}\n"
-            continue
-        text += f"add chain inet {table} {chain}\nflush chain inet {table} {chain}\n"
-        text += f"add rule inet {table} {chain} {new.rule}\n"
-        if not had or previous is None or previous.key != new.key:
-            text += f"add element inet {table} services {{ {new.key} : goto {chain} }}\n"
-        if new.node_port and (not had or previous is None or previous.node_port != new.node_port):
-            key = f"{new.protocol} . {new.node_port}"
-            text += f"add element inet {table} node_ports {{ {key} : goto {chain} }}\n"
-    pairs = {f"{address} . {address}" for each in after for address, _ in each.endpoints}
-    if text and pairs:
-        text += f"add element inet {table} hairpin {{ {', '.join(sorted(pairs))} }}\n"
-    return text
+    old, new = ({chain: each for chain, each in side.items() if each.endpoints} for side in (before, after))
+    gone, fresh = _elements(old, new), _elements(new, old)
+    text = "".join(f"delete element inet {table} {name} {{ {key} }}\n" for name, key, _ in gone)
+    for chain in old.keys() - new.keys():
+        text += f"flush chain inet {table} {chain}\ndelete chain inet {table} {chain}\n"
+    for chain, service in new.items():
+        if chain not in old or old[chain].rule != service.rule:
+            text += f"add chain inet {table} {chain}\nflush chain inet {table} {chain}\n"
+            text += f"add rule inet {table} {chain} {service.rule}\n"
+    return text + "".join(f"add element inet {table} {name} {{ {key}{value} }}\n" for name, key, value in fresh)
+
+
+def _elements(side: Mapping[str, ServicePort], other: Mapping[str, ServicePort]) -> list[tuple[str, str, str]]:
+    """(map or set, key, value) of all elements that one side needs and the other does not have."""
+    wanted, present = _all_elements(side), _all_elements(other)
+    return [element for element in wanted if element not in present]
+
+
+def _all_elements(side: Mapping[str, ServicePort]) -> dict[tuple[str, str, str], None]:
+    found: dict[tuple[str, str, str], None] = {}
+    for chain, service in side.items():
+        found["services", service.key, f" : goto {chain}"] = None
+        if service.node_port:
+            found["node_ports", f"{service.protocol} . {service.node_port}", f" : goto {chain}"] = None
+        for address, _ in service.endpoints:
+            found["hairpin_services", f"{address} . {address}", ""] = None
+    return found

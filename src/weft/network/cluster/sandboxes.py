@@ -6,32 +6,41 @@ forwarded by the kernel, and nobody else can take the port.
 """
 
 import asyncio
-import contextlib
+import errno
 import ipaddress
 import json
+import logging
 import os
 import random
 import socket
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TypeVar
 
-from weft.core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, UnavailableError, WeftError
+from weft.core.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    UnavailableError,
+    UnsupportedError,
+    WeftError,
+)
 from weft.core.files import write_atomic
 from weft.core.ids import short_hash
 from weft.core.sandbox import PortBinding, Sandbox
 from weft.core.settings import Settings
 from weft.network.cluster import host, ruleset
-from weft.network.cluster.nftables import Nftables
+from weft.network.cluster.nftables import Nftables, NftablesError
 from weft.network.southbound import netns
 from weft.network.southbound import rtnetlink as rt
 from weft.network.southbound.netlink import Netlink
 
-T = TypeVar("T")
+logger = logging.getLogger(__name__)
 _INTERFACE = "eth0"
 _TRIES = 64
+_LONGEST_ID = 200
 
 
 class Sandboxes:
@@ -82,61 +91,100 @@ class Sandboxes:
 
     def _open(self) -> None:
         settings = self._settings
+        self._check_subnets()
         self._mtu = host.mtu()
         host.enable_forwarding(settings)
-        links = self._netlink.links()
-        if settings.bridge not in links:
+        if settings.bridge not in self._netlink.links():
             self._netlink.request(rt.add_bridge(settings.bridge, mtu=self._mtu, mac=_mac(settings.gateway)))
-        link = self._netlink.link(settings.bridge)
-        interface = ipaddress.ip_interface(f"{settings.gateway}/{self._subnet.prefixlen}")
+        self._bridge = self._netlink.link(settings.bridge).index
+        services = ipaddress.ip_network(settings.service_subnet)
         self._netlink.request(
-            rt.add_address(link.index, interface), rt.set_link(link.index, settings.bridge, up=True, mtu=self._mtu)
+            rt.add_address(self._bridge, ipaddress.ip_interface(f"{settings.gateway}/{self._subnet.prefixlen}")),
+            rt.set_link(self._bridge, settings.bridge, up=True, mtu=self._mtu),
+            # So that the host finds a way to a ClusterIP even where it has no default route.
+            rt.replace_route(rt.Route(services, (rt.NextHop(self._bridge),))),
         )
-        self._bridge = link.index
         host.prepare_bridge(settings.bridge)
-        self.nftables.run(ruleset.base(settings) + ruleset.clear_ports(settings.instance))
         self._adopt()
+        self.nftables.run(self._rules())
+
+    def _check_subnets(self) -> None:
+        """Raises ConflictError where another link of the machine leads to our addresses."""
+        names = {link.index: name for name, link in self._netlink.links().items()}
+        subnets = {"pod_subnet": self._subnet, "service_subnet": ipaddress.IPv4Network(self._settings.service_subnet)}
+        for route in self._netlink.routes():
+            name = names.get(route.next_hops[0].index, "") if route.next_hops else ""
+            if route.destination.prefixlen == 0 or name == self._settings.bridge:
+                continue
+            for setting, subnet in subnets.items():
+                if isinstance(route.destination, ipaddress.IPv4Network) and route.destination.overlaps(subnet):
+                    raise ConflictError(
+                        f"cannot use {setting} {subnet}: {route.destination} is routed to {name or 'nowhere'} already"
+                    )
+
+    def _rules(self, *more: Sandbox) -> str:
+        """The table as it should be, but for services, which stay as they are."""
+        name = self._settings.instance
+        published = [each for each in (*self._sandboxes.values(), *more) if each.ports]
+        text = ruleset.base(self._settings) + ruleset.clear_ports(name)
+        return text + "".join(ruleset.publish(name, each.address, each.ports) for each in published)
 
     def _adopt(self) -> None:
+        links = self._netlink.links()
         for file in sorted(self._records.glob("*.json")):
             try:
                 values = json.loads(file.read_text())
                 values["ports"] = tuple(PortBinding(**port) for port in values["ports"])
                 sandbox = Sandbox(**values)
-            except (ValueError, TypeError, KeyError):
+            except (ValueError, TypeError, KeyError) as error:
+                logger.warning("cannot read a sandbox's record, dropped", extra={"file": file, "error": error})
                 file.unlink()
                 continue
             if not netns.exists(Path(sandbox.netns_path)):
                 self._discard(sandbox)
                 continue
             self._sandboxes[sandbox.id] = sandbox
-            with contextlib.suppress(ConflictError):  # somebody took the port while we were away
-                self._hold(sandbox.id, sandbox.ports)
-            if sandbox.ports:
-                self.nftables.run(ruleset.publish(self._settings.instance, sandbox.address, sandbox.ports))
-        for pin in self._pins.glob("*") if self._pins.is_dir() else ():
+            self._readopt(sandbox, links.get(self._veth(sandbox.id)))
+        for pin in self._pins.glob("*"):
             if pin.name not in self._sandboxes:
                 netns.delete(pin)
 
+    def _readopt(self, sandbox: Sandbox, link: rt.Link | None) -> None:
+        """Takes over what still works, and repairs what does not: somebody may have been here while we were not."""
+        try:
+            if link is None:
+                self._plug(sandbox)
+            elif link.master != self._bridge or not link.up:
+                self._netlink.request(rt.set_link(link.index, link.name, up=True, master=self._bridge))
+            self._held[sandbox.id] = _hold(sandbox.ports)
+        except WeftError as error:
+            logger.warning("cannot wholly take over a sandbox", extra={"sandbox": sandbox.id, "error": error})
+
     def _create(self, sandbox_id: str, ports: tuple[PortBinding, ...]) -> Sandbox:
-        if not sandbox_id or "/" in sandbox_id or sandbox_id.startswith("."):
+        if not sandbox_id or "/" in sandbox_id or sandbox_id.startswith(".") or len(sandbox_id) > _LONGEST_ID:
             raise InvalidError(f"cannot make a sandbox: {sandbox_id!r} is no id")
+        for port in ports:
+            _check(port)
         with self._lock:
             present = self._sandboxes.get(sandbox_id)
             if present is not None:
-                if len(present.ports) != len(ports):
+                if not _same(present.ports, ports):
                     raise ConflictError(f"cannot make sandbox {sandbox_id}: it exists with other ports")
                 return present
-            bound = self._hold(sandbox_id, ports)
+            address = self._free_address()
+            held = _hold(ports)
             sandbox = Sandbox(
                 id=sandbox_id,
                 netns_path=str(self._pins / sandbox_id),
-                address=(address := self._free_address()),
+                address=address,
                 prefix_length=self._subnet.prefixlen,
                 gateway=self._settings.gateway,
                 mac=_mac(address),
-                ports=bound,
+                ports=tuple(
+                    replace(port, host_port=each.getsockname()[1]) for port, each in zip(ports, held, strict=True)
+                ),
             )
+            self._held[sandbox_id] = held
             try:
                 self._build(sandbox)
             except BaseException:
@@ -150,6 +198,14 @@ class Sandboxes:
         path = Path(sandbox.netns_path)
         path.unlink(missing_ok=True)
         netns.create(path)
+        self._plug(sandbox)
+        if sandbox.ports:
+            name = self._settings.instance
+            self._change_rules(ruleset.publish(name, sandbox.address, sandbox.ports), sandbox)
+
+    def _plug(self, sandbox: Sandbox) -> None:
+        """Links the namespace to the bridge. All goes through the gateway: a pod has no neighbour but that."""
+        path = Path(sandbox.netns_path)
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._netlink.request(
@@ -171,23 +227,31 @@ class Sandboxes:
                 rt.replace_route(rt.Route(ipaddress.ip_network(f"{gateway}/32"), (rt.NextHop(link),))),
                 rt.replace_route(rt.Route(ipaddress.ip_network("0.0.0.0/0"), (rt.NextHop(link, gateway),))),
             )
-        if sandbox.ports:
-            self.nftables.run(ruleset.publish(self._settings.instance, sandbox.address, sandbox.ports))
+
+    def _change_rules(self, text: str, *more: Sandbox) -> None:
+        """Changes the table; where it is not as we left it (somebody flushed it), makes it so again."""
+        try:
+            self.nftables.run(text)
+        except NftablesError as error:
+            logger.warning("packet rules were changed by somebody else, made anew", extra={"error": error})
+            self.nftables.run(self._rules(*more))
 
     def _remove(self, sandbox_id: str) -> None:
         with self._lock:
             sandbox = self._sandboxes.pop(sandbox_id, None)
-            if sandbox is not None:
+            if sandbox is None:
+                return
+            try:
                 if sandbox.ports:
-                    self.nftables.run(ruleset.withdraw(self._settings.instance, sandbox.ports))
+                    self._change_rules(ruleset.withdraw(self._settings.instance, sandbox.address, sandbox.ports))
+            finally:
                 self._discard(sandbox)
 
     def _discard(self, sandbox: Sandbox) -> None:
         """Removes all that may be there of a sandbox, but for its rules."""
         for each in self._held.pop(sandbox.id, []):
             each.close()
-        with contextlib.suppress(NotFoundError):
-            self._netlink.request(rt.delete_link(self._veth(sandbox.id)))
+        self._netlink.request(rt.delete_link(self._veth(sandbox.id)), ignore=(NotFoundError,))
         netns.delete(Path(sandbox.netns_path))
         self._record(sandbox.id).unlink(missing_ok=True)
 
@@ -209,23 +273,41 @@ class Sandboxes:
                 return address
         return next(str(each) for each in self._subnet.hosts() if str(each) not in taken)
 
-    def _hold(self, sandbox_id: str, ports: Sequence[PortBinding]) -> tuple[PortBinding, ...]:
-        """Binds a socket for each port; a port of 0 becomes the one that the kernel chose."""
-        held: list[socket.socket] = []
-        bound: list[PortBinding] = []
-        try:
-            for port in ports:
-                opened = _bind(port)
-                held.append(opened)
-                number = opened.getsockname()[1]
-                bound.append(PortBinding(port.container_port, port.protocol, port.host_ip, number))
-        except BaseException:
-            for each in held:
-                each.close()
-            raise
-        if held:
-            self._held[sandbox_id] = held
-        return tuple(bound)
+
+def _check(port: PortBinding) -> None:
+    """Raises InvalidError, UnsupportedError."""
+    for number, least in ((port.container_port, 1), (port.host_port, 0)):
+        if not least <= number <= 65535:
+            raise InvalidError(f"cannot publish port {number}: not between {least} and 65535")
+    if port.protocol not in ("tcp", "udp"):
+        raise UnsupportedError(f"cannot publish port {port.container_port}: protocol {port.protocol} is not supported")
+    try:
+        version = ipaddress.ip_address(port.host_ip or "0.0.0.0").version
+    except ValueError:
+        raise InvalidError(f"cannot publish port {port.container_port}: {port.host_ip!r} is no address") from None
+    if version != 4:
+        raise UnsupportedError(f"cannot publish port {port.container_port} at {port.host_ip}: sandboxes have no IPv6")
+
+
+def _same(bound: Sequence[PortBinding], asked: Sequence[PortBinding]) -> bool:
+    """Whether these are the ports asked for; of one asked for as 0, any number is right."""
+    return len(bound) == len(asked) and all(
+        have == (want if want.host_port else replace(want, host_port=have.host_port))
+        for have, want in zip(bound, asked, strict=True)
+    )
+
+
+def _hold(ports: Sequence[PortBinding]) -> list[socket.socket]:
+    """A bound socket for each port, all or none; a port of 0 becomes one that the kernel chooses."""
+    held: list[socket.socket] = []
+    try:
+        for port in ports:
+            held.append(_bind(port))
+    except BaseException:
+        for each in held:
+            each.close()
+        raise
+    return held
 
 
 def _bind(port: PortBinding) -> socket.socket:
@@ -233,17 +315,19 @@ def _bind(port: PortBinding) -> socket.socket:
     address = port.host_ip or "0.0.0.0"
     opened = socket.socket(socket.AF_INET, kind)
     try:
+        if kind == socket.SOCK_STREAM:  # connections of the last holder that still end are no hindrance
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind((address, port.host_port))
         if kind == socket.SOCK_STREAM:
             opened.listen(1)
     except OSError as error:
         opened.close()
         where = f"Bind for {address}:{port.host_port} failed"
-        if isinstance(error, PermissionError):
+        if error.errno == errno.EACCES:
             raise ForbiddenError(f"{where}: {error.strerror}") from error
-        if error.errno == 98:
+        if error.errno == errno.EADDRINUSE:
             raise ConflictError(f"{where}: port is already allocated") from error
-        raise WeftError(f"{where}: {error.strerror or error}") from error
+        raise InvalidError(f"{where}: {error.strerror}") from error
     return opened
 
 

@@ -5,8 +5,9 @@ import json
 from collections.abc import Sequence
 
 from weft.core.settings import Settings
+from weft.network.cluster import ruleset
 from weft.network.cluster.nftables import Nftables
-from weft.network.cluster.ruleset import CHAIN_PREFIX, ServicePort, change
+from weft.network.cluster.ruleset import ServicePort
 
 __all__ = ["ServicePort", "ServiceTable"]
 
@@ -18,6 +19,7 @@ class ServiceTable:
     """
 
     def __init__(self, settings: Settings, nftables: Nftables) -> None:
+        self._settings = settings
         self._table = settings.instance
         self._nftables = nftables
         self._applied: dict[str, ServicePort] | None = None
@@ -29,19 +31,19 @@ class ServiceTable:
             return await asyncio.to_thread(self._apply, desired)
 
     def _apply(self, desired: Sequence[ServicePort]) -> bool:
-        text = "" if self._applied is not None else self._clear()
-        commands = change(self._table, self._applied or {}, desired)
-        if text or commands:
-            self._applied = None
-            self._nftables.run(text + commands)
-        self._applied = {each.chain: each for each in desired}
-        return bool(commands)
+        wanted = {each.chain: ruleset.reachable(self._settings, each) for each in desired}
+        known = self._applied is not None
+        commands = ruleset.change(self._table, self._applied or {}, wanted)
+        text = commands if known else self._anew() + commands
+        self._applied = None  # until it has worked
+        if text:
+            self._nftables.run(text)
+        self._applied = wanted
+        return bool(text)
 
-    def _clear(self) -> str:
-        listed = json.loads(self._nftables.run(f"list table inet {self._table}"))["nftables"]
-        chains = [entry["chain"]["name"] for entry in listed if "chain" in entry]
-        stale = [name for name in chains if name.startswith(CHAIN_PREFIX)]
-        text = "".join(f"flush map inet {self._table} {name}\n" for name in ("services", "node_ports"))
-        text += f"flush set inet {self._table} without_endpoints\n"
-        text += "".join(f"flush chain inet {self._table} {name}\n" for name in stale)
-        return text + "".join(f"delete chain inet {self._table} {name}\n" for name in stale)
+    def _anew(self) -> str:
+        """From whatever there is, also nothing, to a table without services."""
+        listed = json.loads(self._nftables.run("list chains inet"))["nftables"]
+        chains = [entry["chain"] for entry in listed if "chain" in entry]
+        ours = [chain["name"] for chain in chains if chain["table"] == self._table]
+        return ruleset.base(self._settings) + ruleset.clear_services(self._table, ours)
