@@ -1,0 +1,1 @@
+"""Building images from Dockerfiles: a pure parser, and the classic builder that carries its instructions out."""
