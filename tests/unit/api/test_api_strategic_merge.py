@@ -84,6 +84,29 @@ TABLE: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
         pod(c("a", "1", command=["z"])),
     ),
     (
+        "new elements go where the order has them, before those that it does not name",
+        pod(c("a", "1"), c("d", "4")),
+        {
+            "spec": {
+                "$setElementOrder/containers": [c("b"), c("c")],
+                "containers": [c("b", "2"), c("c", "3"), c("a") | {"$patch": "delete"}],
+            }
+        },
+        pod(c("b", "2"), c("c", "3"), c("d", "4")),
+    ),
+    (
+        "equal elements stay, the first is changed",
+        pod(c("a", env=[{"name": "X", "value": "1"}, {"name": "Y"}, {"name": "X", "value": "2"}])),
+        pod(c("a", env=[{"name": "X", "value": "3"}])),
+        pod(c("a", env=[{"name": "X", "value": "3"}, {"name": "X", "value": "2"}, {"name": "Y"}])),
+    ),
+    (
+        "deleting from a list of one piece leaves the rest",
+        pod(c("a", command=["x", "y"])),
+        pod(c("a") | {"$deleteFromPrimitiveList/command": ["x"]}),
+        pod(c("a", command=["y"])),
+    ),
+    (
         "only one source of a volume is kept",
         {"spec": {"volumes": [{"name": "v", "emptyDir": {}}]}},
         {"spec": {"volumes": [{"name": "v", "$retainKeys": ["name", "hostPath"], "hostPath": {"path": "/x"}}]}},

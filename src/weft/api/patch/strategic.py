@@ -80,8 +80,11 @@ def _merge_field(merged: Object, key: str, value: Any, patch: Object, schema: Sc
             deleted = _directive(patch, _DELETE + key)
             order = _directive(patch, _ORDER + key)
             merged[key] = _merge_list(base_list, value, deleted or [], order, child)
-        else:
+        elif key in patch:
             merged[key] = clone(value)
+        else:  # a list of one piece: of the directives only deletion means something
+            gone = _directive(patch, _DELETE + key) or []
+            merged[key] = [each for each in base_list if each not in gone]
     else:
         merged[key] = value
 
@@ -96,15 +99,10 @@ def _directive(patch: Object, key: str) -> list[Any] | None:
 def _merge_list(
     original: list[Any], patch: list[Any], deleted: list[Any], order: list[Any] | None, schema: Schema
 ) -> list[Any]:
-    items = schema.items or definition_schema("any")
-    merge_key = schema.merge_key
-    if not merge_key:
-        for element in (*patch, *deleted, *(order or ())):
-            if isinstance(element, (dict, list)):
-                raise bad_request("cannot merge a list of scalars: the patch holds an object or a list")
-        gone = set(deleted)
-        merged = [value for value in dict.fromkeys([*original, *patch]) if value not in gone]
-        return _ordered(merged, patch if order is None else order, original, _itself)
+    """Equal elements of the original, such as two variables of one name, stay; a patch changes the first of them."""
+    if not schema.merge_key:
+        return _merge_scalars(original, patch, deleted, order)
+    items, merge_key = schema.items or definition_schema("any"), schema.merge_key
 
     def key_of(element: Any) -> Hashable:
         if not isinstance(element, dict) or merge_key not in element:
@@ -112,47 +110,64 @@ def _merge_list(
         value = element[merge_key]
         if isinstance(value, (dict, list)):
             raise bad_request(f"the merge key {merge_key} of a list's element must be a scalar")
-        return (type(value) is bool, value)
+        return _itself(value)
 
-    replace = [each for each in patch if isinstance(each, dict) and each.get(_PATCH) == "replace"]
-    if replace:
+    if any(isinstance(each, dict) and each.get(_PATCH) == "replace" for each in patch):
         kept = [{k: v for k, v in each.items() if k != _PATCH} for each in patch]
         return [_merge_map({}, each, items) for each in kept if each]
-    found: dict[Hashable, Object] = {}
-    for each in original:
-        found.setdefault(key_of(each), each)
+    merged = list(original)
+    keys = [key_of(each) for each in original]
     changed: list[Object] = []
     for each in patch:
         key = key_of(each)
         if each.get(_PATCH) == "delete":
-            found.pop(key, None)
+            merged = [other for other, name in zip(merged, keys, strict=True) if name != key]
+            keys = [name for name in keys if name != key]
+            continue
+        changed.append(each)
+        if key in keys:
+            position = keys.index(key)
+            merged[position] = _merge_map(merged[position], each, items)
         else:
-            changed.append(each)
-            found[key] = _merge_map(found.get(key, {}), each, items)
-    if order is not None:
-        listed = {key_of(each) for each in order}
-        if not all(key_of(each) in listed for each in changed):
-            raise bad_request(f"the patch's list has elements that {_ORDER} does not list: by {merge_key}")
-    return _ordered(list(found.values()), changed if order is None else order, original, key_of)
+            merged.append(_merge_map({}, each, items))
+            keys.append(key)
+    if order is None:
+        return _ordered(merged, changed, original, key_of)
+    listed = {key_of(each) for each in order}
+    if not all(key_of(each) in listed for each in changed):
+        raise bad_request(f"the patch's list has elements that {_ORDER} does not list: by {merge_key}")
+    return _ordered(merged, order, original, key_of)
+
+
+def _merge_scalars(original: list[Any], patch: list[Any], deleted: list[Any], order: list[Any] | None) -> list[Any]:
+    for element in (*patch, *deleted, *(order or ())):
+        if isinstance(element, (dict, list)):
+            raise bad_request("cannot merge a list of scalars: the patch holds an object or a list")
+    gone = set(map(_itself, deleted))
+    there = set(map(_itself, original))
+    new = [each for each in dict.fromkeys(patch) if _itself(each) not in there]
+    merged = [each for each in (*original, *new) if _itself(each) not in gone]
+    return _ordered(merged, patch if order is None else order, original, _itself)
 
 
 def _itself(value: Any) -> Hashable:
     return (type(value) is bool, value)
 
 
-def _ordered(merged: list[Any], order: list[Any], original: list[Any], key_of: Callable[[Any], Hashable]) -> list[Any]:
-    """Elements that `order` names stand in its order; the others where they stood before relative to these.
+def _ordered(merged: list[Any], order: list[Any], before: list[Any], key_of: Callable[[Any], Hashable]) -> list[Any]:
+    """Elements that `order` names stand in its order; the others where they stood in `before` relative to these.
 
-    A named element that is new goes before the others, as in Kubernetes.
+    A named element that was not there before goes first, as in Kubernetes.
     """
     rank = {key_of(each): position for position, each in reversed(list(enumerate(order)))}
-    before = {key_of(each): position for position, each in reversed(list(enumerate(original)))}
+    place = {key_of(each): position for position, each in reversed(list(enumerate(before)))}
     named = sorted((each for each in merged if key_of(each) in rank), key=lambda each: rank[key_of(each)])
     others = [each for each in merged if key_of(each) not in rank]
-    others.sort(key=lambda each: before.get(key_of(each), len(original)))
+    others.sort(key=lambda each: place.get(key_of(each), len(before)))
     result: list[Any] = []
+    others.reverse()
+    named.reverse()
     while others and named:
-        other, name = before.get(key_of(others[0])), before.get(key_of(named[0]))
-        take = others if other is not None and name is not None and other < name else named
-        result.append(take.pop(0))
-    return result + named + others
+        other, name = place.get(key_of(others[-1])), place.get(key_of(named[-1]))
+        result.append((others if other is not None and name is not None and other < name else named).pop())
+    return result + named[::-1] + others[::-1]
