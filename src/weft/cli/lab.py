@@ -252,9 +252,10 @@ def status(ctx: click.Context, name: str | None) -> None:
             )
         return
     view = _view(ctx, name)
-    now = view.status()
-    phase = "Terminating" if "deletionTimestamp" in view.topology["metadata"] else now["phase"]
-    click.echo(f"lab {view.name}: {phase}" + (f": {now['message']}" if now["message"] else ""))
+    leaving = "deletionTimestamp" in view.topology["metadata"]
+    now = view.topology.get("status") or {} if leaving else view.status()
+    phase, message = "Terminating" if leaving else now["phase"], now.get("message")
+    click.echo(f"lab {view.name}: {phase}" + (f": {message}" if message else ""))
     for node in view.model.node_names:
         there = view.find_node(node)
         if there is not None:

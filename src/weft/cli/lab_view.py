@@ -192,4 +192,4 @@ async def settle(client: Client, name: str, namespace: str, seconds: float) -> L
         if failures > _FAILURES:  # a node may recover, but not without end
             raise WeftError(f"cannot bring up lab {name}: {message}")
         if time.monotonic() > deadline:
-            raise WeftError(f"lab {name} is not ready after {seconds:g} s: {message}")
+            raise WeftError(f"lab {name} is not ready after {seconds:.0f} s: {message}")

@@ -26,6 +26,7 @@ from weft.client.http import HttpClient
 from weft.controllers.network import NetworkController
 from weft.controllers.runner import Context, run_controllers
 from weft.core.settings import Settings
+from weft.network.southbound import netns
 from weft.network.topology import validate_topology
 from weft.network.topology.resources import crds
 from weft.node.lab import LabAgent
@@ -133,9 +134,12 @@ def world() -> Iterator[World]:
         for line in json.loads(world.kubectl("get", "topologies", "-A", "-o", "json"))["items"]:
             world.lab("down", line["metadata"]["name"])
     finally:
+        instance = world.settings.instance
         world.close()
+        left = leftovers.new(before, leftovers.snapshot(root / "run/weft"), only=(f"{instance}-",))
+        for name in world.namespaces():  # of a test that failed
+            netns.delete(Path(f"/run/netns/{instance}-{name}"))
         shutil.rmtree(root)
-    left = leftovers.new(before, leftovers.snapshot(root / "run/weft"), only=(str(root), world.settings.instance))
     assert not left, "left behind:\n" + "\n".join(left)
 
 
