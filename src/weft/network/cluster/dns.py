@@ -1,18 +1,24 @@
 """DNS for pods and containers: services by name, the rest forwarded to the host's resolvers.
 
-`answer` is the core: a query's bytes and the records to the answer's bytes, or None where the name is not ours. Around
-it stands a server for UDP and TCP. Names follow Kubernetes' DNS-based service discovery specification 1.1.0.
+`answer` is the core: from a query's bytes and the records to the answer's bytes, or None where the name is not ours.
+Around it stands a server for UDP and TCP. Names follow Kubernetes' DNS-based service discovery specification 1.1.0.
 """
 
 import asyncio
+import errno
+import importlib
 import ipaddress
 import logging
 import random
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from weft.core.errors import ConflictError, UnavailableError
+from weft.core.settings import Settings
 
 if TYPE_CHECKING:
     import dns.message
@@ -20,10 +26,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 TTL = 5
-_UDP_SIZE = 512
+_HEADER = 12
+_UDP_SIZE, _MOST_UDP, _MOST_TCP_SIZE = 512, 1232, 65535
+_FORMERR, _SERVFAIL = 1, 2
 _FORWARD_SECONDS = 3.0
 _TCP_IDLE_SECONDS = 10.0
-_MOST_TCP = 128
+_MOST_TCP, _MOST_UDP_TASKS = 128, 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,31 +48,38 @@ class Records:
     pointers: Mapping[str, str] = field(default_factory=dict)
 
 
-def answer(query: bytes, records: Records, *, limit: int = 65535) -> bytes | None:
-    """The answer, at most `limit` bytes (truncated with TC beyond); None where the question is for other resolvers.
+class NotAnswerable(Exception):
+    """What came is no query: it gets no answer at all."""
 
-    Malformed queries get FORMERR as far as they can be read; what is no query at all gets an empty answer.
+
+def answer(query: bytes, records: Records, *, udp: bool) -> bytes | None:
+    """The answer, over UDP cut to what the client takes (TC set); None where the question is for other resolvers.
+
+    Malformed queries get FORMERR. Raises NotAnswerable, and nothing else, whatever the bytes.
     """
-    import dns.exception
     import dns.flags
     import dns.message
     import dns.opcode
     import dns.rcode
 
-    if len(query) < 12 or query[2] & 0x80:
-        return b""  # nothing to answer to, or an answer itself
+    if len(query) < _HEADER or query[2] & 0x80:
+        raise NotAnswerable  # nothing to answer to, or itself an answer: two servers must not talk for ever
     try:
         request = dns.message.from_wire(query)
+        response = dns.message.make_response(request, recursion_available=True)
     except Exception:  # the library raises several kinds on garbage; none of them may end the server
-        return query[:2] + struct.pack(">HHHHH", 0x8001, 0, 0, 0, 0)
-    response = dns.message.make_response(request, recursion_available=True)
-    if request.opcode() != dns.opcode.QUERY or len(request.question) != 1:
-        response.set_rcode(dns.rcode.NOTIMP if request.opcode() != dns.opcode.QUERY else dns.rcode.FORMERR)
-        return _wire(response, limit)
-    if not _fill(request, response, records):
+        return _bare(query, _FORMERR)
+    if request.opcode() != dns.opcode.QUERY:
+        response.set_rcode(dns.rcode.NOTIMP)
+    elif len(request.question) != 1:
+        response.set_rcode(dns.rcode.FORMERR)
+    elif not _fill(request, response, records):
         return None
-    response.flags |= dns.flags.AA
-    return _wire(response, limit)
+    else:
+        response.flags |= dns.flags.AA
+    # Without EDNS(0) a client takes 512 bytes (RFC 1035, 4.2.1), with it what it says (RFC 6891, 6.2.3).
+    limit = min(max(request.payload, _UDP_SIZE), _MOST_UDP) if request.edns >= 0 else _UDP_SIZE
+    return _wire(response, limit if udp else _MOST_TCP_SIZE)
 
 
 def _wire(response: "dns.message.Message", limit: int) -> bytes:
@@ -72,10 +87,14 @@ def _wire(response: "dns.message.Message", limit: int) -> bytes:
     import dns.flags
 
     try:
-        return response.to_wire(max_size=max(limit, _UDP_SIZE))
+        return response.to_wire(max_size=limit)
+    except dns.exception.TooBig:
+        response.additional.clear()  # a kindness only
+    try:
+        return response.to_wire(max_size=limit)
     except dns.exception.TooBig:
         response.answer.clear()
-        response.additional.clear()
+        response.authority.clear()
         response.flags |= dns.flags.TC
         return response.to_wire()
 
@@ -83,39 +102,38 @@ def _wire(response: "dns.message.Message", limit: int) -> bytes:
 def _fill(request: "dns.message.Message", response: "dns.message.Message", records: Records) -> bool:
     """Puts what we know into the response; False where the name is not ours."""
     import dns.rcode
+    import dns.rdataclass
     import dns.rdatatype
     import dns.rrset
 
     question = request.question[0]
     name = question.name.to_text(omit_final_dot=True).lower()
     kind = question.rdtype
-    pointer = _reverse(name)
-    if pointer is not None:
-        target = records.pointers.get(pointer)
-        if target is None:
-            return False
-        if kind in (dns.rdatatype.PTR, dns.rdatatype.ANY):
-            response.answer.append(dns.rrset.from_text(question.name, TTL, "IN", "PTR", f"{target}."))
-        return True
-    known = name in records.addresses or name in records.services
-    ours = any(name == domain or name.endswith(f".{domain}") for domain in records.domains)
-    if not known and not ours:
+    domain = next((each for each in records.domains if name == each or name.endswith(f".{each}")), None)
+    pointer = records.pointers.get(_reverse(name) or "")
+    known = pointer is not None or name in records.addresses or name in records.services
+    if not known and domain is None:
         return False
-    if kind in (dns.rdatatype.A, dns.rdatatype.ANY) and (found := records.addresses.get(name)):
+    if question.rdclass != dns.rdataclass.IN or kind in (dns.rdatatype.AXFR, dns.rdatatype.IXFR):
+        response.set_rcode(dns.rcode.REFUSED)
+        return True
+    any_kind = kind == dns.rdatatype.ANY
+    if pointer is not None and (any_kind or kind == dns.rdatatype.PTR):
+        response.answer.append(dns.rrset.from_text(question.name, TTL, "IN", "PTR", f"{pointer}."))
+    if (any_kind or kind == dns.rdatatype.A) and (found := records.addresses.get(name)):
         order = list(found)
         random.shuffle(order)
         response.answer.append(dns.rrset.from_text(question.name, TTL, "IN", "A", *order))
-    if kind in (dns.rdatatype.SRV, dns.rdatatype.ANY) and (targets := records.services.get(name)):
+    if (any_kind or kind == dns.rdatatype.SRV) and (targets := records.services.get(name)):
         texts = [f"0 {100 // len(targets) or 1} {port} {target}." for target, port in targets]
         response.answer.append(dns.rrset.from_text(question.name, TTL, "IN", "SRV", *texts))
         for target in dict.fromkeys(target for target, _ in targets):
             if addresses := records.addresses.get(target):
                 response.additional.append(dns.rrset.from_text(f"{target}.", TTL, "IN", "A", *addresses))
     if not response.answer:
-        domain = next((each for each in records.domains if name == each or name.endswith(f".{each}")), None)
         if not known and not _is_branch(name, records):
             response.set_rcode(dns.rcode.NXDOMAIN)
-        if domain is not None:
+        if domain is not None:  # so that the client may keep the "no" for as long (RFC 2308)
             soa = f"ns.dns.{domain}. hostmaster.{domain}. 1 7200 1800 86400 {TTL}"
             response.authority.append(dns.rrset.from_text(f"{domain}.", TTL, "IN", "SOA", soa))
     return True
@@ -139,79 +157,114 @@ def _reverse(name: str) -> str | None:
         return None
 
 
-def upstream_resolvers(text: str, own: str) -> tuple[str, ...]:
+def upstream_resolvers(text: str, own: Collection[str]) -> tuple[str, ...]:
     """The nameservers of a resolv.conf(5), without ourselves."""
     found = []
     for line in text.splitlines():
         words = line.split()
-        if len(words) >= 2 and words[0] == "nameserver" and words[1] != own:
+        if len(words) >= 2 and words[0] == "nameserver" and words[1] not in own:
             try:
-                found.append(str(ipaddress.ip_address(words[1].split("%")[0])))
+                found.append(str(ipaddress.ip_address(words[1])))
             except ValueError:
                 continue
     return tuple(found[:3])
 
 
-class DnsServer:
-    """Answers on `address`, UDP and TCP; `set_records` replaces what is known at once."""
+def reverse_domains(subnet: str) -> tuple[str, ...]:
+    """The domains of a subnet's pointers, by whole bytes: `64.10.in-addr.arpa` of 10.64.0.0/16 (RFC 1035, 3.5)."""
+    network = ipaddress.IPv4Network(subnet)
+    count = -(-network.prefixlen // 8)
+    parts = network.subnets(new_prefix=count * 8)
+    labels = (str(part.network_address).split(".")[:count] for part in parts)
+    return tuple(".".join([*reversed(each), "in-addr.arpa"]) for each in labels)
 
-    def __init__(self, address: str, port: int = 53, *, resolv_conf: Path = Path("/etc/resolv.conf")) -> None:
+
+class DnsServer:
+    """Answers on `address`, UDP and TCP; `set_records` replaces what is known at once.
+
+    `aliases` are further addresses that lead here: none of all these is asked as an upstream resolver. Names below
+    `domains` are never forwarded, whatever the records say. Until there are records, all of them get SERVFAIL.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        port: int = 53,
+        *,
+        resolv_conf: Path = Path("/etc/resolv.conf"),
+        aliases: Collection[str] = (),
+        domains: Collection[str] = (),
+    ) -> None:
         self.address, self.port = address, port
         self._resolv_conf = resolv_conf
-        self._records = Records()
+        self._own = frozenset({address, *aliases})
+        self._domains = tuple(domains)
+        self._records: Records | None = None
         self._transport: asyncio.DatagramTransport | None = None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._tcp = 0
+        self._connections: set[asyncio.Task[None]] = set()
 
     def set_records(self, records: Records) -> None:
-        self._records = records
+        self._records = replace(records, domains=(*records.domains, *self._domains))
 
     async def start(self) -> None:
-        """Raises OSError where the address cannot be had."""
+        """Raises ConflictError where the address is taken, UnavailableError where it cannot be had."""
         loop = asyncio.get_running_loop()
-        self._transport, _ = await loop.create_datagram_endpoint(
-            lambda: _Udp(self), local_addr=(self.address, self.port)
-        )
+        where = (self.address, self.port)
         try:
-            self._server = await asyncio.start_server(self._serve_tcp, self.address, self.port)
-        except OSError:
-            self._transport.close()
-            raise
+            self._transport, _ = await loop.create_datagram_endpoint(lambda: _Udp(self), local_addr=where)
+            self._server = await asyncio.start_server(self._serve_tcp, *where)
+        except OSError as error:
+            await self.stop()
+            kind = ConflictError if error.errno == errno.EADDRINUSE else UnavailableError
+            raise kind(f"cannot serve DNS at {self.address}:{self.port}: {error.strerror or error}") from error
 
     async def stop(self) -> None:
         if self._transport is not None:
             self._transport.close()
         if self._server is not None:
             self._server.close()
-        for task in list(self._tasks):
+        tasks = [*self._tasks, *self._connections]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def received(self, data: bytes, client: tuple[str, int]) -> None:
         """A UDP query."""
-        if len(self._tasks) < 1024:  # more at once is an attack or a loop: clients ask again
+        if len(self._tasks) < _MOST_UDP_TASKS:  # more at once is an attack or a loop: clients ask again
             task = asyncio.get_running_loop().create_task(self._answer_udp(data, client))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def _answer_udp(self, data: bytes, client: tuple[str, int]) -> None:
-        reply = await self._resolve(data, udp=True)
-        if reply and self._transport is not None and not self._transport.is_closing():
+        try:
+            reply = await self._resolve(data, udp=True)
+        except NotAnswerable:
+            return
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.sendto(reply, client)
 
     async def _resolve(self, data: bytes, *, udp: bool) -> bytes:
+        if "dns.message" not in sys.modules:  # a fifth of a second, once, that must not hold up the loop
+            await asyncio.to_thread(importlib.import_module, "dns.message")
         try:
-            reply = answer(data, self._records, limit=_payload_size(data) if udp else 65535)
-            return reply if reply is not None else await self._forward(data, udp=udp)
-        except Exception:
+            reply = answer(data, self._records or Records(domains=self._domains), udp=udp)
+            if reply is None:
+                return await self._forward(data, udp=udp)
+            if self._records is None:  # "no such name" would be believed, "ask again" is true
+                return _bare(data, _SERVFAIL)
+            return reply
+        except NotAnswerable:
+            raise
+        except Exception:  # records that make no message: somebody's mistake, but not this client's
             logger.exception("cannot answer a DNS query")
-            return _failure(data)
+            return _bare(data, _SERVFAIL)
 
     async def _forward(self, data: bytes, *, udp: bool) -> bytes:
         """The first answer of the host's resolvers, in their order; SERVFAIL where none answers."""
         try:
-            servers = upstream_resolvers(self._resolv_conf.read_text(), self.address)
+            servers = upstream_resolvers(self._resolv_conf.read_text(), self._own)
         except OSError:
             servers = ()
         for server in servers:
@@ -220,25 +273,34 @@ class DnsServer:
                     return await (_ask_udp(server, data) if udp else _ask_tcp(server, data))
             except (TimeoutError, OSError, EOFError):
                 continue
-        return _failure(data)
+        return _bare(data, _SERVFAIL)
 
     async def _serve_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._tcp += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
         try:
-            while self._tcp <= _MOST_TCP:
+            while len(self._connections) <= _MOST_TCP:
                 async with asyncio.timeout(_TCP_IDLE_SECONDS):
                     size = int.from_bytes(await reader.readexactly(2), "big")
                     data = await reader.readexactly(size)
                 reply = await self._resolve(data, udp=False)
-                if not reply:
-                    break
                 writer.write(len(reply).to_bytes(2, "big") + reply)
-                await writer.drain()
-        except (TimeoutError, asyncio.IncompleteReadError, ConnectionError):
-            pass
+                async with asyncio.timeout(_TCP_IDLE_SECONDS):
+                    await writer.drain()
+        except (TimeoutError, EOFError, OSError, NotAnswerable, asyncio.CancelledError):
+            pass  # cancelled only by `stop`; the connection ends either way
         finally:
-            self._tcp -= 1
+            self._connections.discard(task)
             writer.close()
+
+
+def server(settings: Settings) -> DnsServer:
+    """The instance's DNS server, at the bridge's address; the table leads the DNS service's address there."""
+    reverse = reverse_domains(settings.pod_subnet) + reverse_domains(settings.service_subnet)
+    return DnsServer(
+        settings.gateway, aliases=(settings.dns_service_address,), domains=(settings.cluster_domain, *reverse)
+    )
 
 
 class _Udp(asyncio.DatagramProtocol):
@@ -249,25 +311,10 @@ class _Udp(asyncio.DatagramProtocol):
         self._server.received(data, addr)
 
 
-def _payload_size(query: bytes) -> int:
-    """What the client takes by UDP: EDNS(0)'s size if it says one (RFC 6891), else 512."""
-    if len(query) < 12 or int.from_bytes(query[10:12], "big") == 0:
-        return _UDP_SIZE
-    marker = query.rfind(b"\0\0\x29")
-    if marker < 0 or marker + 5 > len(query):
-        return _UDP_SIZE
-    return min(max(int.from_bytes(query[marker + 3 : marker + 5], "big"), _UDP_SIZE), 4096)
-
-
-def _failure(query: bytes) -> bytes:
-    """SERVFAIL with the question."""
-    if len(query) < 12:
-        return b""
-    end = 12
-    while end < len(query) and query[end]:
-        end += query[end] + 1
-    question = query[12 : end + 5]
-    return query[:2] + struct.pack(">HHHHH", 0x8182, 1, 0, 0, 0) + question
+def _bare(query: bytes, code: int) -> bytes:
+    """An answer without sections to a query that cannot be read, or not be answered: its id and opcode, and a code."""
+    flags = 0x8080 | (query[2] & 0x79) << 8 | code
+    return query[:2] + struct.pack(">HHHHH", flags, 0, 0, 0, 0)
 
 
 class _Reply(asyncio.DatagramProtocol):
