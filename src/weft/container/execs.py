@@ -124,7 +124,7 @@ def _process(bundle: Path, spec: ExecSpec) -> dict[str, Any]:
     if spec.user is not None and spec.user != "":
         root = Path(configuration["root"]["path"])
         user: User = resolve(spec.user, read_text(root, "/etc/passwd"), read_text(root, "/etc/group"))
-        process["user"] = {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)}
+        process["user"] = {"uid": user.uid, "gid": user.gid, "additionalGids": sorted({user.gid, *user.groups})}
         home = user.home
     environment = dict(pair.partition("=")[::2] for pair in process["env"])
     environment["HOME"] = home

@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -325,15 +325,26 @@ class Lifecycle:
         directory = parts.bundles.directory(id)
         if not directory.exists():
             return
-        await parts.runtime.delete(id)
+        with self._logged(record, "delete it from the runtime"):
+            await parts.runtime.delete(id)
         await self._end_monitor(directory)
         if record.container.spec.network == "bridge":
-            await parts.networking.remove(id)
+            with self._logged(record, "remove its sandbox"):
+                await parts.networking.remove(id)
         if not delete:  # else `delete` releases it once, for good
-            await parts.images.release(id, delete=False)
+            with self._logged(record, "unmount its root"):
+                await parts.images.release(id, delete=False)
         cgroups.remove(parts.bundles.cgroup(record))
         (parts.exits / id).unlink(missing_ok=True)
         shutil.rmtree(directory, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _logged(self, record: Record, what: str) -> Iterator[None]:
+        """One step of clean-up that fails must not keep the others from being done."""
+        try:
+            yield
+        except Exception:
+            logger.exception("cannot %s", what, extra={"id": record.id})
 
     async def _end_monitor(self, directory: Path) -> None:
         """A conmon that outlived its container, as when the start was given up half-way."""

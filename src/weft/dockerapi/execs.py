@@ -1,6 +1,7 @@
 """/exec: create, start, inspect, resize. Sessions live in memory, as the connections that use them do."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,8 @@ from weft.container.execs import check_running
 from weft.core.errors import ConflictError, InvalidError, NotFoundError, WeftError
 from weft.core.ids import hex_id
 from weft.dockerapi.hijack import MULTIPLEXED, RAW, Done, hijack
-from weft.dockerapi.requests import flag, json_body, number
+from weft.dockerapi.requests import json_body, number
+from weft.dockerapi.stdcopy import frame
 from weft.dockerapi.streams import pump
 
 _KEPT = 256  # ended sessions that can still be inspected
@@ -77,8 +79,28 @@ class Sessions:
         body = await json_body(request)
         if session.stream is not None or session.exit_code is not None:
             raise ConflictError(f"Error: Exec command {session.id} has already run")
-        if flag(request, "tty"):
-            raise InvalidError("invalid parameter: tty")
+        check_running(self._engine.containers.get(session.container_id))
+        if body.get("Detach"):
+            await (await self._begin(session, body)).close()
+            return web.Response()
+        client = hijack(request, RAW if session.spec.tty else MULTIPLEXED)
+        try:
+            stream = await self._begin(session, body)
+        except WeftError as error:  # too late for a status; dockerd says it on the stream too
+            text = f"{error}\r\n".encode()
+            await client.write(text if session.spec.tty else frame("stdout", text))
+            client.close()
+            return Done()
+        try:
+            await pump(client, stream, tty=session.spec.tty, stdin=session.spec.stdin)
+            if session.watcher is not None:  # clients ask for the exit code as soon as the connection ends
+                await asyncio.shield(session.watcher)
+        finally:
+            await stream.close()
+            client.close()
+        return Done()
+
+    async def _begin(self, session: Session, body: Mapping[str, Any]) -> AttachStream:
         try:
             stream = await self._engine.containers.exec(session.container_id, session.spec)
         except WeftError as error:
@@ -89,17 +111,7 @@ class Sessions:
         size = body.get("ConsoleSize")
         if isinstance(size, list) and len(size) == 2 and session.spec.tty:
             await stream.resize(int(size[1]), int(size[0]))
-        if body.get("Detach"):
-            await stream.close()
-            return web.Response()
-        client = hijack(request, RAW if session.spec.tty else MULTIPLEXED)
-        try:
-            await pump(client, stream, tty=session.spec.tty, stdin=session.spec.stdin)
-            await asyncio.shield(session.watcher)  # clients ask for the exit code as soon as the connection ends
-        finally:
-            await stream.close()
-            client.close()
-        return Done()
+        return stream
 
     async def _watch(self, session: Session, stream: AttachStream) -> None:
         session.exit_code = await stream.wait()

@@ -29,6 +29,7 @@ from weft.dockerapi import (
     volumes,
 )
 from weft.dockerapi.errors import error_response, status_of
+from weft.dockerapi.hijack import Done
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as error:
         return error_response(error.status, error.text or error.reason)
     except ConnectionError:
-        raise  # the client went away
+        return Done()  # the client went away
     except Exception as error:
         logger.exception("a Docker request failed", extra={"method": request.method, "path": request.path})
         return error_response(500, f"{type(error).__name__}: {error}")

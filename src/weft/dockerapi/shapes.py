@@ -114,7 +114,7 @@ def _config(container: Container, image: Image | None) -> dict[str, Any]:
 
 
 _HOST_CONFIG: Mapping[str, Any] = {
-    "Binds": None, "ContainerIDFile": "", "LogConfig": {"Type": "k8s-file", "Config": {}}, "NetworkMode": "bridge",
+    "Binds": None, "ContainerIDFile": "", "LogConfig": {"Type": "json-file", "Config": {}}, "NetworkMode": "bridge",
     "PortBindings": {}, "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0}, "AutoRemove": False,
     "VolumeDriver": "", "VolumesFrom": None, "ConsoleSize": [0, 0], "CapAdd": None, "CapDrop": None,
     "CgroupnsMode": "private", "Dns": [], "DnsOptions": [], "DnsSearch": [], "ExtraHosts": None, "GroupAdd": None,
@@ -138,7 +138,9 @@ def _host_config(container: Container, runtime: str) -> dict[str, Any]:
         "Memory": spec.resources.memory,
         "Runtime": runtime,
     }
-    return {**_HOST_CONFIG, **own, **(spec.docker.get("HostConfig") or {}), "Runtime": runtime}
+    shown = {**_HOST_CONFIG, **own, **(spec.docker.get("HostConfig") or {}), "Runtime": runtime}
+    # Clients read back the logs of drivers that they know (docker-py); ours serves them as json-file does.
+    return shown | {"LogConfig": _HOST_CONFIG["LogConfig"]}
 
 
 def mount_point(mount: Mount, volumes: Volumes) -> dict[str, Any]:

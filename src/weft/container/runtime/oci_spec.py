@@ -159,7 +159,8 @@ def _process(spec: ContainerSpec, around: Surroundings, capabilities: list[str])
         "user": {
             "uid": around.user.uid,
             "gid": around.user.gid,
-            "additionalGids": sorted({*around.user.groups, *spec.groups}),
+            # The group itself too, or a set-group-id trick could drop it (CVE-2022-36109).
+            "additionalGids": sorted({around.user.gid, *around.user.groups, *spec.groups}),
         },
         "args": arguments,
         "env": environment(spec, around.image_config, around.hostname, around.user.home),
