@@ -62,7 +62,7 @@ def read_file(file: Path) -> Object:
 
     from weft.api.kinds import custom_types
     from weft.api.validation import unknown_fields
-    from weft.network.topology import validate_topology
+    from weft.network.topology.reader import validate_topology
     from weft.network.topology.resources import API_VERSION, crds
 
     try:
@@ -127,7 +127,7 @@ async def _write(client: Client, obj: Object, name: str, namespace: str) -> bool
 async def _bring_up(client: Client, obj: Object, timeout: float) -> LabView:
     from weft.api.gvr import LINKS
     from weft.api.status import ApiError
-    from weft.network.topology import read_topology
+    from weft.network.topology.reader import read_topology
     from weft.network.topology.resources import object_name
 
     deadline = time.monotonic() + timeout

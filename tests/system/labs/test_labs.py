@@ -27,7 +27,7 @@ from weft.controllers.network import NetworkController
 from weft.controllers.runner import Context, run_controllers
 from weft.core.settings import Settings
 from weft.network.southbound import netns
-from weft.network.topology import validate_topology
+from weft.network.topology.reader import validate_topology
 from weft.network.topology.resources import crds
 from weft.node.lab import LabAgent
 from weft.testing import leftovers

@@ -1,9 +1,5 @@
-"""Labs as values: routers, switches, hosts and links, read from a `Topology` object and checked.
+"""Labs as values: `model` has routers, switches, hosts and links; `reader` makes them of a `Topology` and checks it.
 
+Nothing is imported here: the lab agent needs names and kinds only, and `reader` brings all of `weft.api.validation`.
 Who is next: `weft.network.controller`, which decides addresses and routes.
 """
-
-from weft.network.topology.model import Endpoint, Host, Link, Router, Switch, Topology
-from weft.network.topology.reader import read_topology, validate_topology
-
-__all__ = ["Endpoint", "Host", "Link", "Router", "Switch", "Topology", "read_topology", "validate_topology"]

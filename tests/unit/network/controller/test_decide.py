@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from weft.network.controller import compute_routes, decide
 from weft.network.routing import RouteTable
-from weft.network.topology import Topology, read_topology
 from weft.network.topology.addresses import Addresses, allocate
-from weft.network.topology.model import State
+from weft.network.topology.model import State, Topology
+from weft.network.topology.reader import read_topology
 
 HERE = Path(__file__).parent
 LABS = Path(__file__).parents[4] / "examples/labs"

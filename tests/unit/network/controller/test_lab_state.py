@@ -8,7 +8,7 @@ import pytest
 
 from weft.network.controller import decide
 from weft.network.dataplane.linux import DataLink, End, Hop, Namespace, NetworkState, NodeRoute, Report
-from weft.network.topology import read_topology
+from weft.network.topology.reader import read_topology
 from weft.node.lab import Lab, desired_state, statuses
 
 OBJECT: dict[str, Any] = {

@@ -7,7 +7,7 @@ import pytest
 
 from weft.controllers.network import Parts, Plan, link_states, plan, summarize
 from weft.network.controller import Part, decide
-from weft.network.topology import read_topology
+from weft.network.topology.reader import read_topology
 
 TOPOLOGY: dict[str, Any] = {
     "metadata": {"name": "lab", "namespace": "default", "uid": "u1", "generation": 3},

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weft.core.errors import InvalidError
-from weft.network.topology import read_topology, validate_topology
 from weft.network.topology.addresses import allocate
 from weft.network.topology.names import interface_name, namespace_prefix
+from weft.network.topology.reader import read_topology, validate_topology
 from weft.network.topology.resources import PARTS, crds
 from weft.network.topology.units import format_rate, parse_delay, parse_loss, parse_rate
 
