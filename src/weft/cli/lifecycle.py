@@ -188,14 +188,16 @@ def resident(pid: int) -> int:
     return 0
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=5)
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: Path, timeout: float = 5) -> None:
+        super().__init__("localhost", timeout=timeout)
         self.path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(5)
+        self.sock.settimeout(self.timeout)
         self.sock.connect(str(self.path))
 
 
@@ -210,7 +212,7 @@ def _answers(connection: http.client.HTTPConnection, path: str) -> bool:
 
 
 def _docker_answers(settings: Settings) -> bool:
-    return _answers(_UnixConnection(settings.paths.docker_socket), "/_ping")
+    return _answers(UnixConnection(settings.paths.docker_socket), "/_ping")
 
 
 def _api_answers(settings: Settings) -> bool:

@@ -77,7 +77,7 @@ def need_root(verb: str) -> None:
 @click.option("--node-name", help="Name of this node.  [weft]")
 @click.option("--runtime", type=click.Choice(["auto", "crun", "runc"]), help="OCI runtime.  [auto]")
 @click.pass_context
-def up(ctx: click.Context, detach: bool, **options: Any) -> None:
+def up(ctx: click.Context, /, detach: bool, **options: Any) -> None:
     """Start Weft: Docker API, Kubernetes API, registry, network."""
     from weft.cli import lifecycle
 

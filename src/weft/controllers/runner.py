@@ -40,9 +40,12 @@ class Context:
 class Controller(Protocol):
     """A loop: its queue is filled by handlers that it puts on informers in its constructor."""
 
-    name: str
-    queue: WorkQueue[Key]
-    informers: Sequence[Informer]
+    @property
+    def name(self) -> str: ...
+    @property
+    def queue(self) -> WorkQueue[Key]: ...
+    @property
+    def informers(self) -> Sequence[Informer]: ...
 
     async def reconcile(self, key: Key) -> None:
         """Makes the object's world as it should be; raises to be called again."""

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from weft.core.errors import InvalidError, UnsupportedError, WeftError
@@ -20,17 +21,37 @@ _PASSWD = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexiste
 _GROUP = "root:x:0:\nnogroup:x:65534:\n"
 
 
-def busybox(cache: Path, say: Say) -> tuple[Path, tuple[str, ...], dict[str, object]]:
-    """(tar, references, config) of the busybox image; raises UnsupportedError where busybox-static is missing."""
+_PATH = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An archive to import, the references to give it, and the Dockerfile instructions that set its config."""
+
+    archive: Path
+    references: tuple[str, ...]
+    changes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """`write` makes the archive; what is `kept` from an earlier time is used again."""
+
+    references: tuple[str, ...]
+    changes: tuple[str, ...]
+    write: Callable[[Path, Say], None]
+    kept: bool
+
+
+def _busybox(target: Path, say: Say) -> None:
+    """Raises UnsupportedError where busybox-static is missing."""
     program = next((p for p in (Path("/bin/busybox"), Path("/usr/bin/busybox")) if p.exists()), None)
     if program is None:
         raise UnsupportedError("cannot make the busybox image: install Debian's busybox-static")
-    if b"INTERP" in subprocess.run(["readelf", "-l", program], capture_output=True, check=False).stdout:
+    if b"/ld-linux" in program.read_bytes():
         raise UnsupportedError(f"cannot make the busybox image: {program} is not static; install busybox-static")
     applets = subprocess.run([program, "--list"], capture_output=True, text=True, check=True).stdout.split()
     say(f"busybox with {len(applets)} applets from {program}")
-    target = cache / "busybox.tar"
-    cache.mkdir(parents=True, exist_ok=True)
     with tarfile.open(target, "w") as archive:
         for name, mode in (
             ("bin", 0o755), ("dev", 0o755), ("etc", 0o755), ("home", 0o755), ("proc", 0o755), ("root", 0o700),
@@ -53,45 +74,45 @@ def busybox(cache: Path, say: Say) -> tuple[Path, tuple[str, ...], dict[str, obj
                 info = tarfile.TarInfo(f"bin/{applet}")
                 info.type, info.linkname = tarfile.LNKTYPE, "bin/busybox"
                 archive.addfile(info)
-    return target, ("busybox:latest",), {"Cmd": ["sh"], "Env": [_PATH]}
 
 
-_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+def _debian(target: Path, say: Say) -> None:
+    """Takes a minute; raises UnsupportedError where mmdebstrap is missing, WeftError where it fails."""
+    if os.geteuid() != 0:
+        raise WeftError("cannot make the debian image: it needs root")
+    if shutil.which("mmdebstrap") is None:
+        raise UnsupportedError("cannot make the debian image: install Debian's mmdebstrap")
+    say(f"fetching Debian {SUITE} by mmdebstrap (the next time it comes from the cache)")
+    command = [
+        "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--format=tar",
+        "--aptopt=Apt::Install-Recommends false", "--dpkgopt=path-exclude=/usr/share/man/*",
+        "--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-exclude=/usr/share/doc/*", SUITE, str(target),
+    ]  # fmt: skip
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise WeftError(f"cannot make the debian image: mmdebstrap: {done.stderr.strip()[-500:]}")
 
 
-def debian(cache: Path, say: Say) -> tuple[Path, tuple[str, ...], dict[str, object]]:
-    """(tar, references, config) of a minimal Debian; takes a minute the first time."""
-    target = cache / f"debian-{SUITE}.tar"
-    if target.exists():
-        say(f"Debian {SUITE} from {target}")
-    else:
-        if os.geteuid() != 0:
-            raise WeftError("cannot make the debian image: it needs root")
-        if shutil.which("mmdebstrap") is None:
-            raise UnsupportedError("cannot make the debian image: install Debian's mmdebstrap")
-        cache.mkdir(parents=True, exist_ok=True)
-        partial = cache / f".debian-{SUITE}.{os.getpid()}.tar"
-        say(f"fetching Debian {SUITE} by mmdebstrap (the next time it comes from {target})")
-        command = [
-            "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--aptopt=Apt::Install-Recommends false",
-            "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
-            "--dpkgopt=path-exclude=/usr/share/doc/*", SUITE, str(partial),
-        ]  # fmt: skip
-        try:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-            if done.returncode != 0:
-                raise WeftError(f"cannot make the debian image: mmdebstrap: {done.stderr.strip()[-500:]}")
-            partial.rename(target)
-        finally:
-            partial.unlink(missing_ok=True)
-    return target, (f"debian:{SUITE}", "debian:latest"), {"Cmd": ["bash"], "Env": [_PATH]}
+IMAGES = {
+    "busybox": Recipe(("busybox:latest",), (_PATH, 'CMD ["sh"]'), _busybox, kept=False),
+    "debian": Recipe((f"debian:{SUITE}", "debian:latest"), (_PATH, 'CMD ["bash"]'), _debian, kept=True),
+}
 
 
-IMAGES = {"busybox": busybox, "debian": debian}
-
-
-def make(name: str, cache: Path, say: Say) -> tuple[Path, tuple[str, ...], dict[str, object]]:
-    """Raises InvalidError for a name that has no recipe."""
-    if name not in IMAGES:
+def make(name: str, cache: Path, say: Say, *, refresh: bool = False) -> Made:
+    """Raises InvalidError for a name that has no recipe; what fails leaves no archive."""
+    recipe = IMAGES.get(name)
+    if recipe is None:
         raise InvalidError(f"cannot make image {name!r}: there are recipes for {', '.join(sorted(IMAGES))}")
-    return IMAGES[name](cache, say)
+    target = cache / f"{name}.tar"
+    if recipe.kept and target.exists() and not refresh:
+        say(f"{name} from {target}")
+        return Made(target, recipe.references, recipe.changes)
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = cache / f".{name}.{os.getpid()}.tar"
+    try:
+        recipe.write(partial, say)
+        partial.rename(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return Made(target, recipe.references, recipe.changes)
