@@ -14,11 +14,12 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
-from weft.core.errors import InvalidError, NotFoundError
+from weft.core.errors import InvalidError
 from weft.oci import digest as digests
 from weft.oci import manifest as manifests
 from weft.registry.catalog import Catalog, Stored, is_name, is_tag
 from weft.registry.errors import RegistryError
+from weft.registry.uploads import Uploads, Writer, Writers
 
 logger = logging.getLogger(__name__)
 _MANIFEST_LIMIT = 4 << 20
@@ -27,29 +28,12 @@ _ROUTE = re.compile(r"/v2/(?P<name>.+?)/(?P<kind>blobs/uploads|blobs|manifests|t
 _RANGE = re.compile(r"(\d+)-(\d+)")
 
 
-class Writer(Protocol):
-    """A blob on its way in."""
-
-    size: int
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def digest(self) -> str: ...
-    def write(self, data: bytes) -> int: ...
-    def close(self) -> None: ...
-    def commit(self, digest: str | None = None, size: int | None = None) -> str: ...
-    def abort(self) -> None: ...
-
-
-class BlobStore(Protocol):
+class BlobStore(Writers, Protocol):
     """What the registry asks of a store of blobs; `weft.container.content.ContentStore` is one."""
 
     def path(self, digest: str) -> Path: ...
     def exists(self, digest: str) -> bool: ...
     def size(self, digest: str) -> int: ...
-    def writer(self) -> Writer: ...
-    def resume(self, writer_id: str) -> Writer: ...
     def link_from(self, source: Path, digest: str) -> bool: ...
     def delete(self, digest: str) -> None: ...
 
@@ -70,20 +54,21 @@ class Registry:
         self._blobs = blobs
         self._catalog = Catalog(catalog)
         self._elsewhere = elsewhere
-        self._uploads: dict[str, asyncio.Lock] = {}
+        self._uploads = Uploads(blobs)
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
         """Raises OSError where the address is taken."""
         app = web.Application(client_max_size=1 << 50)
         app.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
+        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._address, self._port, shutdown_timeout=1).start()
+        await web.TCPSite(self._runner, self._address, self._port).start()
 
     async def stop(self) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
+        self._uploads.close()
         self._catalog.close()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
@@ -175,11 +160,10 @@ class Registry:
                 self._catalog.link(name, mount)
                 return self._created(name, mount)
         digest = request.query.get("digest")
-        writer = self._blobs.writer()
+        upload = self._uploads.start()
         if digest is not None:
-            return await self._receive_whole(request, name, writer, digest)
-        writer.close()
-        return self._accepted(name, writer.id, 0)
+            return await self._finish(request, name, upload, digest)
+        return self._accepted(name, upload, 0)
 
     def _take(self, digest: str) -> bool:
         """A blob that another store of this machine has."""
@@ -194,19 +178,9 @@ class Registry:
         }
         return web.Response(status=status, headers=headers)
 
-    def _resume(self, upload: str) -> Writer:
-        try:
-            return self._blobs.resume(upload)
-        except NotFoundError:
-            raise RegistryError("BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry") from None
-
-    def _lock(self, upload: str) -> asyncio.Lock:
-        return self._uploads.setdefault(upload, asyncio.Lock())
-
     async def _upload_status(self, request: web.Request, name: str, rest: str) -> web.StreamResponse:
-        writer = self._resume(rest)
-        writer.close()
-        return self._accepted(name, rest, writer.size, 204)
+        async with self._uploads.use(rest) as (_, writer):
+            return self._accepted(name, rest, writer.size, 204)
 
     async def _receive(self, request: web.Request, writer: Writer) -> None:
         """The body into the writer; what came of a broken request stays, to be resumed."""
@@ -217,14 +191,10 @@ class Registry:
                 writer.write(block)
 
     async def _append(self, request: web.Request, name: str, rest: str) -> web.StreamResponse:
-        async with self._lock(rest):
-            writer = self._resume(rest)
-            try:
-                self._check_range(request, name, rest, writer)
-                await self._receive(request, writer)
-            finally:
-                writer.close()
-        return self._accepted(name, rest, writer.size)
+        async with self._uploads.use(rest) as (_, writer):
+            self._check_range(request, name, rest, writer)
+            await self._receive(request, writer)
+            return self._accepted(name, rest, writer.size)
 
     def _check_range(self, request: web.Request, name: str, upload: str, writer: Writer) -> None:
         given = request.headers.get("Content-Range")
@@ -237,39 +207,31 @@ class Registry:
             raise RegistryError("RANGE_INVALID", f"the next byte is {writer.size}", headers=headers)
 
     async def _finish_upload(self, request: web.Request, name: str, rest: str) -> web.StreamResponse:
-        digest = request.query.get("digest")
-        async with self._lock(rest):
-            writer = self._resume(rest)
-            if digest is None or not digests.is_digest(digest):
-                writer.close()
-                raise RegistryError("DIGEST_INVALID", "provided digest did not match uploaded content")
-            try:
-                self._check_range(request, name, rest, writer)
-            except RegistryError:
-                writer.close()
-                raise
-            response = await self._receive_whole(request, name, writer, digest)
-        self._uploads.pop(rest, None)
-        return response
+        return await self._finish(request, name, rest, request.query.get("digest", ""))
 
-    async def _receive_whole(self, request: web.Request, name: str, writer: Writer, digest: str) -> web.Response:
-        try:
-            digests.check(digest)
+    async def _finish(self, request: web.Request, name: str, upload_id: str, digest: str) -> web.Response:
+        """The last of the bytes, then the check; an upload with a wrong digest is over."""
+        mismatch = RegistryError("DIGEST_INVALID", "provided digest did not match uploaded content")
+        async with self._uploads.use(upload_id) as (upload, writer):
+            if not digests.is_digest(digest):
+                raise mismatch
+            self._check_range(request, name, upload_id, writer)
             await self._receive(request, writer)
-            await asyncio.to_thread(writer.commit, digest)
-        except InvalidError:
-            writer.abort()
-            raise RegistryError("DIGEST_INVALID", "provided digest did not match uploaded content") from None
-        except BaseException:
-            writer.close()
-            raise
+            upload.ended = True
+            try:
+                await asyncio.to_thread(writer.commit, digest)
+            except InvalidError:
+                raise mismatch from None
+            except BaseException:
+                writer.abort()
+                raise
         self._catalog.link(name, digest)
         return self._created(name, digest)
 
     async def _cancel_upload(self, request: web.Request, name: str, rest: str) -> web.StreamResponse:
-        async with self._lock(rest):
-            self._resume(rest).abort()
-        self._uploads.pop(rest, None)
+        async with self._uploads.use(rest) as (upload, writer):
+            upload.ended = True
+            writer.abort()
         return web.Response(status=204)
 
     # Manifests
@@ -298,7 +260,7 @@ class Registry:
         while len(raw) <= _MANIFEST_LIMIT and (more := await request.content.read(_MANIFEST_LIMIT)):
             raw += more
         if len(raw) > _MANIFEST_LIMIT:
-            raise RegistryError("TOO_LARGE", f"manifest is larger than {_MANIFEST_LIMIT} bytes")
+            raise RegistryError("MANIFEST_INVALID", f"manifest is larger than {_MANIFEST_LIMIT} bytes", status=413)
         try:
             manifest = manifests.parse(raw, request.headers.get("Content-Type", ""))
         except InvalidError as error:
@@ -346,9 +308,9 @@ class Registry:
         try:
             limit = int(request.query.get("n", _PAGE))
         except ValueError:
-            raise RegistryError("UNSUPPORTED", "n is not a number") from None
+            limit = -1
         if limit < 0:
-            raise RegistryError("UNSUPPORTED", "n is negative")
+            raise RegistryError("PAGINATION_NUMBER_INVALID", "invalid number of results requested")
         return request.query.get("last", ""), min(limit, _PAGE)
 
     @staticmethod
@@ -364,9 +326,9 @@ class Registry:
     async def _list_tags(self, request: web.Request, name: str, rest: str) -> web.StreamResponse:
         if rest != "list":
             raise RegistryError("NAME_UNKNOWN", "no such endpoint")
+        last, limit = self._page(request)
         if not self._catalog.exists(name):
             raise RegistryError("NAME_UNKNOWN", "repository name not known to registry", detail={"name": name})
-        last, limit = self._page(request)
         found = list(self._catalog.tags(name, last, limit + 1))
         return self._paged(request.path, limit, found, {"name": name}, "tags")
 
