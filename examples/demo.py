@@ -27,6 +27,14 @@ WEFT = [sys.executable, "-m", "weft.cli.main"]
 BOLD, DIM, PLAIN = ("\033[1m", "\033[2m", "\033[0m") if sys.stdout.isatty() else ("", "", "")
 
 
+# What docker says of its classic builder each time.
+NOISE = (
+    "DEPRECATED: The legacy builder",
+    "            BuildKit is currently disabled",
+    "            environment-variable.",
+)
+
+
 def title(text: str) -> None:
     print(f"\n{BOLD}== {text}{PLAIN}", flush=True)
 
@@ -35,7 +43,8 @@ def run(*argv: str, show: str = "") -> str:
     """Runs a command as a user would type it, prints it and its output, and stops the demo where it fails."""
     print(f"{BOLD}$ {show or shlex.join(argv)}{PLAIN}", flush=True)
     done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    print("".join(f"  {line}\n" for line in done.stdout.splitlines()), end="", flush=True)
+    lines = [line for line in done.stdout.splitlines() if line.strip() and not line.startswith(NOISE)]
+    print("".join(f"  {line}\n" for line in lines), end="", flush=True)
     if done.returncode != 0:
         sys.exit(f"demo: `{show or shlex.join(argv)}` failed with exit code {done.returncode}")
     return done.stdout
@@ -60,7 +69,8 @@ def until(what: str, probe: Callable[[], Any], seconds: float = 60) -> Any:
 
 
 def fetch(url: str, data: bytes | None = None) -> Any:
-    with urllib.request.urlopen(urllib.request.Request(url, data), timeout=5) as response:
+    request = urllib.request.Request(url, data, {"Content-Type": "text/plain"})
+    with urllib.request.urlopen(request, timeout=5) as response:
         return json.loads(response.read())
 
 
