@@ -116,7 +116,7 @@ class PodWorker:
         seen = self._observe()
         plan = decide(self._pod, seen, now)
         for action in plan.actions:
-            self._begin(action.key, self._do(action))
+            self._begin(action.key, self._do(action, self._pod))
         if self._pod is not None:
             for notice in plan.notices:
                 if notice.key not in self._told:
@@ -249,8 +249,8 @@ class PodWorker:
         first, most = (10.0, 300.0) if reason in _IMAGE_REASONS else (0.5, 30.0)
         self._troubles[key] = Trouble(reason, message, now, now + min(first * 2 ** min(count - 1, 10), most), count)
 
-    async def _do(self, action: Action) -> None:
-        await self._operations.do(action, self._pod)
+    async def _do(self, action: Action, pod: Object | None) -> None:
+        await self._operations.do(action, pod)
         if isinstance(action, MountVolumes):
             self._mounted = True
 
