@@ -6,6 +6,7 @@ Source: OCI distribution spec 1.1; distribution `docs/spec/auth/token.md`.
 import asyncio
 import base64
 import json
+import os
 import re
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -59,7 +60,7 @@ class Remote:
         headers = dict(options.pop("headers", {}))
         try:
             for attempt in range(2):
-                if self._token:
+                if self._token and url.startswith(self._base):  # an upload may go to another host
                     headers["Authorization"] = self._token
                 response = await self._session.request(method, url, headers=headers, **options)
                 if response.status != 401 or attempt:
@@ -69,10 +70,12 @@ class Remote:
                 if not await self._authenticate(challenge, scope):
                     break
         except (TimeoutError, aiohttp.ClientError, ssl.SSLError, OSError) as error:
-            raise UnavailableError(f'{method.title()} "{url}": {_reason(error)}') from error
-        raise ForbiddenError(self._denied())
+            raise UnavailableError(f'{method.title()} "{self._base}": {_reason(error)}') from error
+        raise ForbiddenError(self._denied(scope))
 
-    def _denied(self) -> str:
+    def _denied(self, scope: str) -> str:
+        if "push" in scope:
+            return "denied: requested access to the resource is denied"
         name = self.reference.familiar_name
         return (
             f"pull access denied for {name}, repository does not exist or may require 'docker login': "
@@ -94,9 +97,14 @@ class Remote:
         if not realm.startswith(("http://", "https://")):
             return False
         values["scope"] = f"repository:{self.reference.path}:{scope}"
-        auth = aiohttp.BasicAuth(given.username, given.password) if given and given.username else None
         assert self._session is not None
-        async with self._session.get(realm, params=values, auth=auth, auto_decompress=True) as response:
+        if given is not None and given.identity_token:
+            form = {**values, "grant_type": "refresh_token", "refresh_token": given.identity_token, "client_id": "weft"}
+            asked = self._session.post(realm, data=form)
+        else:
+            auth = aiohttp.BasicAuth(given.username, given.password) if given and given.username else None
+            asked = self._session.get(realm, params=values, auth=auth)
+        async with asked as response:
             if response.status != 200:
                 return False
             answer = json.loads(await response.content.read(1 << 20))
@@ -194,7 +202,7 @@ class Remote:
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             message = f"unexpected status from {response.method} request to {response.url}: {response.status}"
         if response.status in (401, 403):
-            raise ForbiddenError(f"{self._denied()}" if response.method == "GET" else f"denied: {message}")
+            raise ForbiddenError(self._denied("pull") if response.method == "GET" else f"denied: {message}")
         kind: type[WeftError] = NotFoundError if response.status == 404 else WeftError
         if response.status >= 500:
             kind = UnavailableError
@@ -219,9 +227,14 @@ async def _blocks(path: Path, count: Count) -> AsyncIterator[bytes]:
             count(sent)
 
 
+def _words(error: OSError) -> str:
+    """Of the kernel; asyncio puts the address in their place."""
+    return os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error)
+
+
 def _reason(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return f"dial tcp: lookup {error.host}: no such host"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"dial tcp {error.host}:{error.port}: connect: {error.os_error.strerror or error.os_error}"
+        return f"dial tcp {error.host}:{error.port}: connect: {_words(error.os_error)}"
     return str(error) or type(error).__name__
