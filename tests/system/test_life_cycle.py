@@ -111,7 +111,7 @@ def test_a_taken_port_is_told_in_one_line(instance: Instance, tmp_path: Path) ->
 
 
 def test_without_root_the_error_is_one_line() -> None:
-    code = "import os, sys; os.setuid(65534); from weft.cli.main import main; main(['--root', '/tmp/nowhere', 'up'])"
+    code = "import os; from weft.cli.main import main; os.setuid(65534); main(['--root', '/tmp/nowhere', 'up'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert done.stderr.strip() == "weft: cannot start Weft: it needs root, for namespaces, mounts and links"

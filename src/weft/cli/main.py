@@ -79,9 +79,9 @@ def need_root(verb: str) -> None:
 @click.pass_context
 def up(ctx: click.Context, /, detach: bool, **options: Any) -> None:
     """Start Weft: Docker API, Kubernetes API, registry, network."""
+    need_root("start Weft")
     from weft.cli import lifecycle
 
-    need_root("start Weft")
     given = {key: value for key, value in options.items() if value is not None}
     lifecycle.up(ctx.obj, detach=detach, overrides=given)
 
@@ -92,9 +92,9 @@ def up(ctx: click.Context, /, detach: bool, **options: Any) -> None:
 @click.pass_context
 def down(ctx: click.Context, seconds: float, purge: bool) -> None:
     """Stop Weft and every container, pod and lab; leave nothing running."""
+    need_root("stop Weft")
     from weft.cli import lifecycle
 
-    need_root("stop Weft")
     lifecycle.down(ctx.obj, seconds=seconds, purge=purge)
 
 
