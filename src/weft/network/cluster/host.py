@@ -46,11 +46,8 @@ def restore_forwarding(settings: Settings) -> None:
 
 
 def prepare_bridge(bridge: str) -> None:
-    """Loopback addresses may be routed to it (published ports answer on 127.0.0.1); no redirects, as pods are /32."""
-    for name, value in (("route_localnet", "1"), ("send_redirects", "0"), ("accept_local", "1")):
-        file = Path(f"/proc/sys/net/ipv4/conf/{bridge}/{name}")
-        if file.exists():
-            file.write_text(value)
+    """Loopback addresses may be routed to it: published ports answer on 127.0.0.1, and pods reach the API there."""
+    Path(f"/proc/sys/net/ipv4/conf/{bridge}/route_localnet").write_text("1")
 
 
 def allow_hairpin(port: str) -> None:

@@ -23,7 +23,9 @@ def base(settings: Settings) -> str:
     `guard`: loopback addresses may be routed on the bridge, for answers only: a pod must not reach the host's own.
     `cluster`: ClusterIPs, for this instance's pods and the host. `host`: published ports and node ports, for all.
     `inbound`: what comes in from elsewhere must have been published. What is still for the services' subnet after
-    translation is no service, or one without endpoints, and is refused.
+    translation is no service, or one without endpoints, and is refused; before it is routed, as a redirect would use
+    up what the kernel lets a pod have of ICMP errors. `local`: the host must not tell pods to talk
+    past it, as it would where a packet leaves by the link that it came from (RFC 1812, 5.2.7.2).
     """
     table, bridge, pods, services = settings.instance, settings.bridge, settings.pod_subnet, settings.service_subnet
     gateway, dns = settings.gateway, settings.dns_service_address
@@ -44,6 +46,7 @@ chain guard {{ type filter hook prerouting priority -300; }}
 chain prerouting {{ type nat hook prerouting priority -100; }}
 chain output {{ type nat hook output priority -100; }}
 chain postrouting {{ type nat hook postrouting priority 100; }}
+chain arrived {{ type filter hook prerouting priority -90; }}
 chain forward {{ type filter hook forward priority 0; }}
 chain local {{ type filter hook output priority 0; }}
 }}
@@ -55,6 +58,7 @@ flush chain inet {table} guard
 flush chain inet {table} prerouting
 flush chain inet {table} output
 flush chain inet {table} postrouting
+flush chain inet {table} arrived
 flush chain inet {table} forward
 flush chain inet {table} local
 add rule inet {table} guard iifname "{bridge}" ip daddr 127.0.0.0/8 drop
@@ -80,7 +84,7 @@ add rule inet {table} inbound ct status dnat return
 add rule inet {table} inbound goto refuse
 add rule inet {table} refuse meta l4proto tcp reject with tcp reset
 add rule inet {table} refuse reject with icmpx port-unreachable
-add rule inet {table} forward ip daddr {services} goto refuse
+add rule inet {table} arrived ip daddr {services} goto refuse
 add rule inet {table} forward iifname != "{bridge}" oifname "{bridge}" jump inbound
 add rule inet {table} local oifname "{bridge}" icmp type redirect drop
 add rule inet {table} local ip daddr {services} goto refuse

@@ -15,6 +15,7 @@ import random
 import socket
 import threading
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -40,6 +41,7 @@ from weft.network.southbound.netlink import Netlink
 logger = logging.getLogger(__name__)
 _INTERFACE = "eth0"
 _TRIES = 64
+_FIRST_ADDRESS = 2  # after the network's own and the gateway's
 _LONGEST_ID = 200
 
 
@@ -171,7 +173,7 @@ class Sandboxes:
                 if not _same(present.ports, ports):
                     raise ConflictError(f"cannot make sandbox {sandbox_id}: it exists with other ports")
                 return present
-            address = self._free_address()
+            address = free_address(self._subnet, {each.address for each in self._sandboxes.values()})
             held = _hold(ports)
             sandbox = Sandbox(
                 id=sandbox_id,
@@ -261,17 +263,21 @@ class Sandboxes:
     def _veth(self, sandbox_id: str) -> str:
         return self._settings.instance + short_hash(sandbox_id)
 
-    def _free_address(self) -> str:
-        """A random one, so that an address is not given out again soon after it was freed."""
-        taken = {sandbox.address for sandbox in self._sandboxes.values()} | {self._settings.gateway}
-        size = self._subnet.num_addresses
-        if len(taken) >= size - 2:
-            raise UnavailableError(f"cannot make a sandbox: no address is left in {self._subnet}")
-        for _ in range(_TRIES):
-            address = str(self._subnet[random.randrange(2, size - 1)])
-            if address not in taken:
-                return address
-        return next(str(each) for each in self._subnet.hosts() if str(each) not in taken)
+
+def free_address(subnet: ipaddress.IPv4Network, taken: AbstractSet[str]) -> str:
+    """A random address, so that one is not given out again soon after it was freed; never the gateway's.
+
+    Raises UnavailableError where none is left.
+    """
+    last = subnet.num_addresses - 1  # the broadcast address
+    for _ in range(_TRIES):
+        address = str(subnet[random.randrange(_FIRST_ADDRESS, last)])
+        if address not in taken:
+            return address
+    for index in range(_FIRST_ADDRESS, last):
+        if (address := str(subnet[index])) not in taken:
+            return address
+    raise UnavailableError(f"cannot make a sandbox: no address is left in {subnet}")
 
 
 def _check(port: PortBinding) -> None:
