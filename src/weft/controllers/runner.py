@@ -7,6 +7,7 @@ Errors are retried with back-off; a conflict means that the cache lags behind, a
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from weft.api.gvr import GVR
@@ -28,7 +29,7 @@ class Context:
     def __init__(self, client: Client, *, clock: Clock | None = None) -> None:
         self.client = client
         self.clock: Clock = clock or SystemClock()
-        self.informers = Informers(client)
+        self.informers = Informers(client, clock=clock)
         self.recorders: list[Recorder] = []
 
     def recorder(self, component: str) -> Recorder:
@@ -100,13 +101,12 @@ async def run_controllers(context: Context, controllers: Sequence[Controller], *
     """Runs informers, recorders and controllers until cancelled."""
     tasks = Tasks()
     try:
-        for informer in context.informers.all():
-            tasks.start(f"informer {informer.gvr}", informer.run)
+        context.informers.start(tasks)
         for recorder in context.recorders:
             tasks.start("recorder", recorder.run)
         for controller in controllers:
             for _ in range(workers):
-                tasks.start(controller.name, lambda controller=controller: _work(controller))  # type: ignore[misc]
+                tasks.start(controller.name, partial(_work, controller))
         await asyncio.Event().wait()
     finally:
         for controller in controllers:

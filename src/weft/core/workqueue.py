@@ -26,6 +26,7 @@ class WorkQueue(Generic[K]):
         self._working: set[K] = set()
         self._failures: dict[K, int] = {}
         self._timers: list[tuple[float, int, K]] = []
+        self._due: dict[K, float] = {}  # the deadline that counts; an entry of `_timers` with another one is void
         self._order = itertools.count()
         self._wake = asyncio.Event()
         self._timer: asyncio.Task[None] | None = None
@@ -44,14 +45,19 @@ class WorkQueue(Generic[K]):
             self._wake.set()
 
     def add_after(self, key: K, seconds: float) -> None:
-        """Queues `key` when `seconds` have passed."""
+        """Queues `key` when `seconds` have passed, or sooner if that was asked for before."""
         if self._closed:
             return
         if seconds <= 0:
             self.add(key)
             return
-        heapq.heappush(self._timers, (self._clock.monotonic() + seconds, next(self._order), key))
-        if self._timers[0][2] == key or self._timer is None or self._timer.done():
+        deadline = self._clock.monotonic() + seconds
+        if self._due.get(key, deadline + 1) <= deadline:
+            return
+        self._due[key] = deadline
+        entry = (deadline, next(self._order), key)
+        heapq.heappush(self._timers, entry)
+        if self._timers[0] is entry:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = asyncio.get_running_loop().create_task(self._run_timers())
@@ -83,7 +89,7 @@ class WorkQueue(Generic[K]):
     def done(self, key: K) -> None:
         """The work on `key` has ended; it is queued again if it was added meanwhile."""
         self._working.discard(key)
-        if key in self._dirty:
+        if key in self._dirty and not self._closed:
             self._ready.append(key)
             self._wake.set()
 
@@ -91,15 +97,23 @@ class WorkQueue(Generic[K]):
         """No more keys: `get` returns None to everyone."""
         self._closed = True
         self._ready.clear()
+        self._dirty.clear()
         self._timers.clear()
+        self._due.clear()
         if self._timer is not None:
             self._timer.cancel()
         self._wake.set()
 
     async def _run_timers(self) -> None:
         while self._timers:
-            delay = self._timers[0][0] - self._clock.monotonic()
+            deadline, _, key = self._timers[0]
+            if self._due.get(key) != deadline:
+                heapq.heappop(self._timers)
+                continue
+            delay = deadline - self._clock.monotonic()
             if delay > 0:
                 await self._clock.sleep(delay)
                 continue
-            self.add(heapq.heappop(self._timers)[2])
+            heapq.heappop(self._timers)
+            del self._due[key]
+            self.add(key)
