@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from weft.client.base import Object
+from weft.container.spec import State
 from weft.core.clock import rfc3339
 from weft.node.pods.decide import is_host_network, is_sidecar, should_restart
 from weft.node.pods.model import Attempt, Observation, Plan
@@ -88,18 +89,20 @@ class _Builder:
         current = attempts[0] if attempts else None
         previous = next((each for each in attempts[1:] if each.exited), None)
         waiting = self._plan.waiting.get(name)
+        # One that was only made is not worth a write of its own: it starts the next moment.
+        shown = current if current is not None and current.state is not State.CREATED else None
         status: Object = {
             "name": name,
             "image": container.get("image", ""),
-            "imageID": current.image_id if current is not None else "",
+            "imageID": shown.image_id if shown is not None else "",
             "ready": False,
             "started": False,
             "restartCount": current.number if current is not None else 0,
             "lastState": {"terminated": terminated(previous)} if previous is not None else {},
             "state": {"waiting": {"reason": idle}},
         }
-        if current is not None:
-            status["containerID"] = f"{RUNTIME}://{current.id}"
+        if shown is not None:
+            status["containerID"] = f"{RUNTIME}://{shown.id}"
         if current is not None and current.running:
             health = self._seen.health.get(current.id)
             status["started"] = health is None or health.started
@@ -144,7 +147,9 @@ class _Builder:
             return str(old)
         if self._plan.failed is not None:
             return "Failed"
-        policy = self._spec.get("restartPolicy", "Always")
+        # What is being taken down is not started again: what its containers say is the last word.
+        going = self._pod["metadata"].get("deletionTimestamp") is not None
+        policy = "Never" if going else self._spec.get("restartPolicy", "Always")
         if not initialized:
             failed = any(
                 attempts[0].exited and attempts[0].exit_code != 0
@@ -152,10 +157,9 @@ class _Builder:
                 if not is_sidecar(each) and (attempts := self._seen.attempts.get(each["name"]))
             )
             return "Failed" if failed and policy == "Never" else "Pending"
-        running = any("running" in each["state"] for each in statuses)
         if any("waiting" in each["state"] and not each["lastState"] for each in statuses):
             return "Pending"
-        if running:
+        if any("running" in each["state"] or "waiting" in each["state"] for each in statuses):
             return "Running"
         sidecars = [each for each in init if is_sidecar(each)]
         if any(attempts[0].running for each in sidecars if (attempts := self._seen.attempts.get(each["name"]))):
