@@ -10,6 +10,7 @@ import importlib
 import ipaddress
 import logging
 import random
+import socket
 import struct
 import sys
 from collections.abc import Collection, Mapping
@@ -210,15 +211,21 @@ class DnsServer:
 
     async def start(self) -> None:
         """Raises ConflictError where the address is taken, UnavailableError where it cannot be had."""
-        loop = asyncio.get_running_loop()
-        where = (self.address, self.port)
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
-            self._transport, _ = await loop.create_datagram_endpoint(lambda: _Udp(self), local_addr=where)
-            self._server = await asyncio.start_server(self._serve_tcp, *where)
+            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            for each in (udp, tcp):
+                each.setblocking(False)
+                each.bind((self.address, self.port))
         except OSError as error:
-            await self.stop()
+            udp.close()
+            tcp.close()
             kind = ConflictError if error.errno == errno.EADDRINUSE else UnavailableError
-            raise kind(f"cannot serve DNS at {self.address}:{self.port}: {error.strerror or error}") from error
+            raise kind(f"cannot serve DNS at {self.address}:{self.port}: {error.strerror}") from error
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: _Udp(self), sock=udp)
+        self._server = await asyncio.start_server(self._serve_tcp, sock=tcp)
 
     async def stop(self) -> None:
         if self._transport is not None:

@@ -24,7 +24,8 @@ _IFLA_NET_NS_FD = 28
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_MULTIPATH, _RTA_TABLE = 1, 4, 5, 6, 7, 9, 15
-_RT_TABLE_MAIN, _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK, _RTN_UNICAST, _RTN_BLACKHOLE = 254, 0, 253, 1, 6
+_RT_TABLE_MAIN, _RTN_UNSPEC, _RTN_UNICAST, _RTN_BLACKHOLE = 254, 0, 1, 6
+_RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK, _RT_SCOPE_NOWHERE = 0, 253, 255
 _RTNH_F_DEAD = 1
 _TCA_KIND, _TCA_OPTIONS = 1, 2
 _TCA_TBF_PARMS, _TCA_TBF_RATE64, _TCA_TBF_BURST = 1, 4, 6
@@ -230,10 +231,11 @@ def dump_addresses() -> Message:
 
 
 def _route(kind: int, flags: int, route: Route) -> Message:
-    scope = _RT_SCOPE_UNIVERSE
-    if route.next_hops and all(hop.gateway is None for hop in route.next_hops):
+    action, scope = (_RTN_UNICAST if route.next_hops else _RTN_BLACKHOLE), _RT_SCOPE_UNIVERSE
+    if kind == RTM_DELROUTE:
+        action, scope = _RTN_UNSPEC, _RT_SCOPE_NOWHERE  # whichever it has
+    elif route.next_hops and all(hop.gateway is None for hop in route.next_hops):
         scope = _RT_SCOPE_LINK
-    action = _RTN_UNICAST if route.next_hops or kind == RTM_DELROUTE else _RTN_BLACKHOLE
     body = struct.pack(
         "=BBBBBBBBI", _family(route.destination), route.destination.prefixlen, 0, 0,
         _RT_TABLE_MAIN, route.protocol, scope, action, 0,
