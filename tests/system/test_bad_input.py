@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Instance
+from instances import Instance
 
 GOOD_POD = """
 apiVersion: v1

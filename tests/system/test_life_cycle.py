@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from conftest import WEFT, Instance
+from instances import WEFT, Instance
 
 POD = """
 apiVersion: apps/v1

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Instance
+from instances import Instance
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
