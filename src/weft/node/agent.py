@@ -171,7 +171,7 @@ class NodeAgent:
                     logger.exception("the worker of pod %s failed", uid, extra={"delay": delay})
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 30.0)
-                worker.wake()
+                worker = self._workers[uid] = PodWorker(self._parts, uid, worker.pod)
         finally:
             self._workers.pop(uid, None)
             self._running.pop(uid, None)

@@ -131,6 +131,7 @@ class FakeContainers:
         self.run_exec: Callable[[Container, ExecSpec], FakeStream] = lambda container, spec: FakeStream(())
         self.unstartable: dict[str, str] = {}  # image reference -> why
         self.stubborn = False  # ignores the stop signal
+        self.broken: Exception | None = None  # what `list` raises, once
 
     # What a test does to the world
 
@@ -159,6 +160,9 @@ class FakeContainers:
         return self._entry(key).container
 
     def list(self, *, labels: Mapping[str, str] | None = None) -> Sequence[Container]:
+        if self.broken is not None:
+            error, self.broken = self.broken, None
+            raise error
         wanted = (labels or {}).items()
         found = [entry.container for entry in self._entries.values()]
         found = [container for container in found if wanted <= container.spec.labels.items()]

@@ -249,3 +249,19 @@ async def test_logs_and_exec_come_through_the_api_server(world: World) -> None:
     assert b"err\n" in done.stderr
     nothing = await world.running.kubectl("logs", "web", "--previous", check=False)
     assert b'previous terminated container "main" in pod "web" not found' in nothing.stderr
+
+
+async def test_a_worker_that_fails_is_made_anew_and_forgets_nothing(world: World) -> None:
+    await world.client.create(CONFIGMAPS, {"metadata": {"name": "settings"}, "data": {"A": "1"}}, "default")
+    await world.create("web", container={"envFrom": [{"configMapRef": {"name": "settings"}}]})
+    await world.until_ready("web")
+    first = world.live()[0]
+    world.engine.containers.broken = RuntimeError("the engine stumbles")
+    world.engine.containers.exit(first.id, 1)
+
+    async def restarted() -> bool:
+        found = await world.status("web")
+        return found.get("restartCount") == 1 and bool(found.get("ready"))
+
+    await world.until(restarted, "a restart")
+    assert "A=1" in world.live()[0].spec.env

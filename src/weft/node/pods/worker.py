@@ -78,6 +78,11 @@ class PodWorker:
     def wake(self) -> None:
         self._wake.set()
 
+    @property
+    def pod(self) -> Object | None:
+        """What the API was last known to have."""
+        return self._pod
+
     def _references_changed(self) -> None:
         for key, trouble in self._troubles.items():
             if trouble.reason in _REFERENCE_REASONS:
