@@ -1,7 +1,7 @@
-"""What a container is started from: the bundle directory with `config.json`, and the files that are its own.
+"""What a container is started from: the runtime's configuration, and the files that are its own.
 
-Comes in: a record, its image, its root and its sandbox. Goes out: `<run>/containers/<id>/config.json`, and `hosts`,
-`hostname` and `resolv.conf` beside the container's record. `lifecycle.py` is next: it hands the bundle to conmon.
+Comes in: a record, its image, its root and its sandbox. Goes out: the runtime's configuration, and `hosts`, `hostname`
+and `resolv.conf` beside the container's record. `lifecycle.py` is next: it writes the bundle and hands it to conmon.
 """
 
 import logging
@@ -58,8 +58,13 @@ class Bundles:
             top, parent = "", parent
         return "/".join(part for part in (top, parent, record.id) if part) if top else f"/{parent}/{record.id}"
 
-    async def make(self, record: Record, image: Image, rootfs: Path, sandbox: Sandbox | None, files: Path) -> Path:
-        """Writes everything; raises InvalidError, ConflictError, UnsupportedError."""
+    async def make(
+        self, record: Record, image: Image, rootfs: Path, sandbox: Sandbox | None, files: Path
+    ) -> dict[str, Any]:
+        """Writes the container's own files, returns the runtime's configuration.
+
+        Raises InvalidError, ConflictError, UnsupportedError.
+        """
         spec = record.container.spec
         image_config: Mapping[str, Any] = image.config.get("config") or {}
         passwd, group = read_text(rootfs, "/etc/passwd"), read_text(rootfs, "/etc/group")
@@ -89,10 +94,7 @@ class Bundles:
             init_path=_init() if spec.init else "",
             devices=_devices(spec),
         )
-        configuration = oci_spec.config(spec, around)
-        directory = self.directory(record.id)
-        (directory / "config.json").write_bytes(orjson.dumps(configuration))
-        return directory
+        return oci_spec.config(spec, around)
 
     def hostname(self, record: Record) -> str:
         spec = record.container.spec

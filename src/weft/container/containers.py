@@ -284,7 +284,7 @@ class ContainerManager:
 def signal_number(name: str) -> int:
     """`SIGTERM`, `term`, `15`, `SIGRTMIN+3`; raises InvalidError."""
     text = name.upper()
-    if text.isdigit() and 0 < int(text) <= signals.SIGRTMAX:
+    if text.isdecimal() and 0 < int(text) <= signals.SIGRTMAX:
         return int(text)
     text = text if text.startswith("SIG") else f"SIG{text}"
     base, plus, offset = text.partition("+")

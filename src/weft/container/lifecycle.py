@@ -11,9 +11,11 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import orjson
 
 from weft.container import restart
 from weft.container.base import Events, Images
@@ -23,6 +25,7 @@ from weft.container.networking import Networking, PortBinding, Sandbox
 from weft.container.records import Life, Record, RecordFiles, resolve_waiters
 from weft.container.runtime import cgroups, conmon, pidfd
 from weft.container.runtime.commands import OciRuntime
+from weft.container.runtime.compiled import CompiledFilters
 from weft.container.spec import State
 from weft.container.volumes import Volumes
 from weft.core.errors import ConflictError, InvalidError, NotFoundError, WeftError
@@ -61,6 +64,7 @@ class Lifecycle:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
+        self._filters = CompiledFilters()
 
     def publish(self, record: Record, action: str, attributes: Mapping[str, str] | None = None) -> None:
         container = record.container
@@ -108,7 +112,11 @@ class Lifecycle:
         finally:
             await asyncio.wait({sandbox_task})
         sandbox = sandbox_task.result()
-        await parts.bundles.make(record, image, root.path, sandbox, parts.files.path(id))
+        configuration = await parts.bundles.make(record, image, root.path, sandbox, parts.files.path(id))
+        filters = self._filters if parts.runtime.name == "crun" else None
+        if filters is not None:
+            filters.apply(configuration)
+        (directory / "config.json").write_bytes(orjson.dumps(configuration))
         job = conmon.Job(
             id=id,
             container_id=id,
@@ -123,6 +131,8 @@ class Lifecycle:
         )
         try:
             monitored = await conmon.create(job, parts.conmon, parts.monitor_cgroup)
+            if filters is not None:
+                filters.learn(configuration, parts.runtime.root / id)
             for attachment in record.attachments:
                 attachment.connected(conmon.connect(directory))
             record.attachments.clear()
@@ -173,7 +183,7 @@ class Lifecycle:
         found = []
         for text in sorted(exposed):
             number, _, protocol = text.partition("/")
-            if number.isdigit() and protocol in ("", "tcp", "udp") and (int(number), protocol or "tcp") not in taken:
+            if number.isdecimal() and protocol in ("", "tcp", "udp") and (int(number), protocol or "tcp") not in taken:
                 found.append(PortBinding(int(number), "udp" if protocol == "udp" else "tcp"))
         return tuple(found)
 
@@ -218,7 +228,7 @@ class Lifecycle:
         if not again:
             resolve_waiters(record.exit_waiters, code)
         remove = spec.auto_remove and not again and not record.restarting
-        await self.clean_run(record, delete=remove)
+        await self.clean_run(record, delete=remove, ended=True)
         if remove:
             await self.delete(record, volumes=True)
         elif again:
@@ -319,30 +329,35 @@ class Lifecycle:
                 if self.parts.volumes.get(mount.source).anonymous:
                     await self.parts.volumes.remove(mount.source)
 
-    async def clean_run(self, record: Record, *, delete: bool = False) -> None:
-        """Undoes a launch: the runtime's state, the sandbox, the mounted root, the files under run."""
+    async def clean_run(self, record: Record, *, delete: bool = False, ended: bool = False) -> None:
+        """Undoes a launch: the runtime's state, the sandbox, the mounted root, the files under run.
+
+        `ended`: its processes are gone for sure, so that the steps need not wait for one another.
+        """
         parts, id = self.parts, record.id
         directory = parts.bundles.directory(id)
         if not directory.exists():
             return
-        with self._logged(record, "delete it from the runtime"):
-            await parts.runtime.delete(id)
-        await self._end_monitor(directory)
+        steps = []
         if record.container.spec.network == "bridge":
-            with self._logged(record, "remove its sandbox"):
-                await parts.networking.remove(id)
+            steps.append(self._logged(record, "remove its sandbox", parts.networking.remove(id)))
         if not delete:  # else `delete` releases it once, for good
-            with self._logged(record, "unmount its root"):
-                await parts.images.release(id, delete=False)
+            steps.append(self._logged(record, "unmount its root", parts.images.release(id, delete=False)))
+        forget = self._logged(record, "delete it from the runtime", parts.runtime.delete(id))
+        if ended:
+            await asyncio.gather(forget, *steps)
+        else:
+            await forget
+            await self._end_monitor(directory)
+            await asyncio.gather(*steps)
         cgroups.remove(parts.bundles.cgroup(record))
         (parts.exits / id).unlink(missing_ok=True)
         shutil.rmtree(directory, ignore_errors=True)
 
-    @contextlib.contextmanager
-    def _logged(self, record: Record, what: str) -> Iterator[None]:
+    async def _logged(self, record: Record, what: str, step: Awaitable[None]) -> None:
         """One step of clean-up that fails must not keep the others from being done."""
         try:
-            yield
+            await step
         except Exception:
             logger.exception("cannot %s", what, extra={"id": record.id})
 

@@ -40,12 +40,12 @@ def pids(cgroup: str) -> list[int]:
 
 def _number(controller: str, cgroup: str, file: str) -> int:
     text = (cgroups.read(controller, cgroup, file) or "").strip()
-    return int(text) if text.isdigit() else 0
+    return int(text) if text.isdecimal() else 0
 
 
 def _table(controller: str, cgroup: str, file: str) -> dict[str, int]:
     rows = [line.split() for line in (cgroups.read(controller, cgroup, file) or "").splitlines()]
-    return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
+    return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdecimal()}
 
 
 def _cpu_shape(total: int, user: int, system: int, throttled: dict[str, int]) -> dict[str, Any]:

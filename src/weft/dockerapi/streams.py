@@ -74,7 +74,7 @@ def _streams(request: web.Request) -> frozenset[str]:
 
 
 def _tail(text: str | None) -> int | None:
-    return int(text) if text and text.isdigit() else None  # "all", and what is no number, is all
+    return int(text) if text and text.isdecimal() else None  # "all", and what is no number, is all
 
 
 async def pump(

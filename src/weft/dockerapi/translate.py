@@ -84,7 +84,7 @@ def _words(value: Any) -> tuple[str, ...] | None:
 
 
 def _group(text: str) -> int:
-    if not str(text).isdigit():
+    if not str(text).isdecimal():
         raise UnsupportedError(f"cannot add group {text!r}: only numbers are supported")
     return int(text)
 
@@ -109,13 +109,13 @@ def _ports(bindings: Mapping[str, Any]) -> tuple[PortBinding, ...]:
     found = []
     for key, entries in bindings.items():
         text, _, protocol = key.partition("/")
-        if not text.isdigit() or not 0 < int(text) < 65536:
+        if not text.isdecimal() or not 0 < int(text) < 65536:
             raise InvalidError(f"invalid port specification: {key!r}")
         if protocol not in ("", "tcp", "udp"):
             raise UnsupportedError(f"cannot publish {key}: only tcp and udp can be")
         for entry in entries or [{}]:
             host_port = str(entry.get("HostPort") or "0")
-            if not host_port.isdigit() or int(host_port) > 65535:
+            if not host_port.isdecimal() or int(host_port) > 65535:
                 raise InvalidError(f"invalid port specification: {host_port!r}")
             address = entry.get("HostIp") or ""
             found.append(

@@ -8,7 +8,7 @@ API_VERSION, MIN_API_VERSION = "1.47", "1.24"
 
 def parse(text: str) -> tuple[int, int]:
     major, _, minor = text.partition(".")
-    if not (major.isdigit() and minor.isdigit()):
+    if not (major.isdecimal() and minor.isdecimal()):
         raise InvalidError(f"invalid API version {text!r}")
     return int(major), int(minor)
 

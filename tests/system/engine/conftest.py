@@ -72,8 +72,10 @@ class EngineProcess:
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[EngineProcess]:
+def engine(request: pytest.FixtureRequest) -> Iterator[EngineProcess]:
+    """A module may name another runtime by `RUNTIME`."""
     root = Path(tempfile.mkdtemp(prefix="we", dir="/tmp")).resolve()
+    Settings.load_or_create(root, runtime=getattr(request.module, "RUNTIME", "auto"))
     before = leftovers.snapshot(root / "run/weft")
     engine = EngineProcess(root)
     try:

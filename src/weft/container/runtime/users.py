@@ -40,9 +40,9 @@ def group_ids(names: tuple[str, ...], group: str) -> tuple[int, ...]:
 
 
 def _number(text: str, what: str, file: str) -> int:
-    if text.isascii() and text.isdigit() and int(text) <= _LARGEST:
+    if text.isascii() and text.isdecimal() and int(text) <= _LARGEST:
         return int(text)
-    if text.isascii() and text.isdigit():
+    if text.isascii() and text.isdecimal():
         raise InvalidError(f"unable to find {what} {text}: uids and gids must be in range 0-{_LARGEST}")
     raise InvalidError(f"unable to find {what} {text}: no matching entries in {file} file")
 
@@ -51,19 +51,19 @@ def _passwd_entry(name: str, passwd: str) -> tuple[str, int, int, str] | None:
     by_number = None
     for line in passwd.splitlines():
         fields = line.split(":")
-        if len(fields) < 6 or not fields[2].isdigit() or not fields[3].isdigit():
+        if len(fields) < 6 or not fields[2].isdecimal() or not fields[3].isdecimal():
             continue
         entry = (fields[0], int(fields[2]), int(fields[3]), fields[5])
         if fields[0] == name:
             return entry
-        if by_number is None and name.isdigit() and entry[1] == int(name):
+        if by_number is None and name.isdecimal() and entry[1] == int(name):
             by_number = entry
     return by_number
 
 
 def _groups(group: str) -> list[tuple[str, int, list[str]]]:
     rows = [line.split(":") for line in group.splitlines()]
-    return [(row[0], int(row[2]), row[3].split(",")) for row in rows if len(row) >= 4 and row[2].isdigit()]
+    return [(row[0], int(row[2]), row[3].split(",")) for row in rows if len(row) >= 4 and row[2].isdecimal()]
 
 
 def _group_id(name: str, group: str) -> int:
