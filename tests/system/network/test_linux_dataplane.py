@@ -135,6 +135,14 @@ async def test_one_bad_node_does_not_keep_the_others(plane: LinuxDataplane) -> N
     assert await reaches(plane)
 
 
+async def test_only_routers_forward(plane: LinuxDataplane) -> None:
+    for kinds in ((True, False), (False, True)):
+        await plane.apply(NetworkState(tuple(Namespace(f"n{i}", forward) for i, forward in enumerate(kinds))))
+        for i, forward in enumerate(kinds):
+            for name in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
+                assert (await in_node(plane, f"n{i}", "sysctl", "-n", name)).strip() == str(int(forward))
+
+
 async def test_a_blackhole(plane: LinuxDataplane) -> None:
     state = two_routers()
     first = replace(state.namespaces[0], routes=(NodeRoute(ip_network("10.99.0.0/16"), ()),))

@@ -8,7 +8,7 @@ import contextlib
 
 from weft.core.errors import NotFoundError, UnsupportedError
 from weft.core.settings import Settings
-from weft.network.cluster import host
+from weft.network.cluster import firewalls, host
 from weft.network.cluster.nftables import Nftables
 from weft.network.southbound import netns
 from weft.network.southbound import rtnetlink as rt
@@ -32,7 +32,9 @@ def _remove_all(settings: Settings) -> None:
         ours = [rt.delete_link(link) for link in netlink.links() if _is_ours(link, name)]
         netlink.request(*ours, ignore=(NotFoundError,))
     with contextlib.suppress(UnsupportedError):
-        Nftables().delete_table(name)
+        nftables = Nftables()
+        firewalls.withdraw(settings, nftables)
+        nftables.delete_table(name)
     host.restore_forwarding(settings)
 
 

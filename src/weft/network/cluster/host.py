@@ -48,11 +48,3 @@ def restore_forwarding(settings: Settings) -> None:
 def prepare_bridge(bridge: str) -> None:
     """Loopback addresses may be routed to it: published ports answer on 127.0.0.1, and pods reach the API there."""
     Path(f"/proc/sys/net/ipv4/conf/{bridge}/route_localnet").write_text("1")
-
-
-def allow_hairpin(port: str) -> None:
-    """A pod may reach itself through a service: where bridges hand frames to netfilter (br_netfilter), the answer
-    leaves by the port that it came from."""
-    file = Path(f"/sys/class/net/{port}/brport/hairpin_mode")
-    if file.exists():
-        file.write_text("1")

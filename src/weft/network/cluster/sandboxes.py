@@ -32,7 +32,7 @@ from weft.core.files import write_atomic
 from weft.core.ids import short_hash
 from weft.core.sandbox import PortBinding, Sandbox
 from weft.core.settings import Settings
-from weft.network.cluster import host, ruleset
+from weft.network.cluster import firewalls, host, ruleset
 from weft.network.cluster.nftables import Nftables, NftablesError
 from weft.network.southbound import netns
 from weft.network.southbound import rtnetlink as rt
@@ -109,6 +109,7 @@ class Sandboxes:
         host.prepare_bridge(settings.bridge)
         self._adopt()
         self.nftables.run(self._rules())
+        firewalls.admit(settings, self.nftables)
 
     def _check_subnets(self) -> None:
         """Raises ConflictError where another link of the machine leads to our addresses."""
@@ -214,11 +215,13 @@ class Sandboxes:
                 rt.add_veth(
                     self._veth(sandbox.id), _INTERFACE, peer_netns=descriptor, master=self._bridge,
                     mtu=self._mtu, up=True, peer_mac=sandbox.mac,
-                )
+                ),
+                # A pod may reach itself through a service, and a bridge that asks netfilter (br_netfilter) switches
+                # what is translated to one of its own ports instead of handing it up.
+                rt.set_hairpin(self._veth(sandbox.id)),
             )  # fmt: skip
         finally:
             os.close(descriptor)
-        host.allow_hairpin(self._veth(sandbox.id))
         with Netlink(path) as inner:
             loopback, link = inner.link("lo").index, inner.link(_INTERFACE).index
             gateway = ipaddress.ip_address(sandbox.gateway)

@@ -22,6 +22,7 @@ AF_UNSPEC, AF_INET, AF_INET6 = 0, 2, 10
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_QDISC, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 6, 10, 18
 _IFLA_NET_NS_FD = 28
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
+_IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA, _IFLA_BRPORT_MODE = 4, 5, 4
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_MULTIPATH, _RTA_TABLE = 1, 4, 5, 6, 7, 9, 15
 _RT_TABLE_MAIN, _RTN_UNSPEC, _RTN_UNICAST, _RTN_BLACKHOLE = 254, 0, 1, 6
@@ -191,6 +192,14 @@ def set_link(index: int, what: str, *, up: bool | None = None, master: int | Non
     if mtu:
         body += attribute(_IFLA_MTU, struct.pack("=I", mtu))
     return Message(RTM_SETLINK, NLM_F_ACK, body, f"link {what}")
+
+
+def set_hairpin(name: str) -> Message:
+    """Lets a bridge send a frame back by the port that it came from."""
+    content = attribute(_IFLA_INFO_SLAVE_KIND, b"bridge")
+    content += attribute(_IFLA_INFO_SLAVE_DATA, attribute(_IFLA_BRPORT_MODE, b"\1"))
+    body = _ifinfo() + _name(name) + attribute(_IFLA_LINKINFO, content)
+    return Message(RTM_NEWLINK, NLM_F_ACK, body, f"bridge port {name}")
 
 
 def delete_link(name: str) -> Message:

@@ -28,6 +28,7 @@ class LinuxDataplane:
         self._prefix = prefix
         self._sockets: dict[str, Netlink] = {}
         self._rates: dict[tuple[str, str], int] = {}
+        self._forwarding: dict[str, bool] = {}
         self._lock = asyncio.Lock()
 
     def path(self, namespace: str) -> Path:
@@ -113,8 +114,10 @@ class LinuxDataplane:
             changes += 1
         if namespace.name not in self._sockets:
             self._sockets[namespace.name] = Netlink(path)
-            if namespace.forward:
-                netns.inside(path, _make_router)
+            self._forwarding.pop(namespace.name, None)
+        if self._forwarding.get(namespace.name) != namespace.forward:
+            netns.inside(path, lambda: _set_forwarding(namespace.forward))
+            self._forwarding[namespace.name] = namespace.forward
         opened = self._sockets[namespace.name]
         loopback = opened.link("lo")
         wanted: set[Interface] = {*namespace.loopback, ip_interface("127.0.0.1/8"), ip_interface("::1/128")}
@@ -227,13 +230,16 @@ def _kernel_route(route: NodeRoute, hops: list[Hop], links: dict[str, rt.Link]) 
     return rt.Route(route.destination, next_hops, route.metric)
 
 
-def _make_router() -> None:
-    """Forwards both families, and lets ECMP look at ports, so that flows spread (ip-sysctl.rst)."""
+def _set_forwarding(on: bool) -> None:
+    """Whether the calling thread's namespace forwards; a new one does as the host does (devconf_inherit_init_net).
+
+    ECMP looks at ports, so that flows spread (ip-sysctl.rst).
+    """
     for name, value in (
-        ("ipv4/ip_forward", "1"),
-        ("ipv6/conf/all/forwarding", "1"),
-        ("ipv4/fib_multipath_hash_policy", "1"),
+        ("ipv4/ip_forward", int(on)),
+        ("ipv6/conf/all/forwarding", int(on)),
+        ("ipv4/fib_multipath_hash_policy", 1),
     ):
-        target = Path("/proc/sys/net") / name  # of the calling thread's namespace
+        target = Path("/proc/sys/net") / name
         if target.exists():
-            target.write_text(value)
+            target.write_text(str(value))
