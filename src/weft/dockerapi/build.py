@@ -1,38 +1,45 @@
 """`POST /build`: a tar of the context in, the builder's stream of progress out, one JSON object a line."""
 
-import asyncio
+import base64
 import json
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from weft.container.base import Progress
+from weft.container.base import Credentials, Progress
 from weft.container.engine import Engine
 from weft.container.images.build.builder import Builder, BuildError, BuildOptions
+from weft.container.images.threads import in_thread
 from weft.container.snapshots.unpack import unpack
 from weft.core.errors import InvalidError, WeftError
 from weft.dockerapi.requests import flag
-from weft.dockerapi.streaming import JsonLines, progress_line, spool
+from weft.dockerapi.streaming import JsonLines, open_archive, progress_line, spool
 from weft.oci.reference import Reference
 
 
 def routes(engine: Engine) -> list[web.RouteDef]:
     async def build(request: web.Request) -> web.StreamResponse:
         options = _options(request)
-        work = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="build-", dir=_directory(engine)))
-        try:
-            context = work / "context"
-            context.mkdir()
-            await spool(request, work / "context.tar")
-            await asyncio.to_thread(_unpack, work / "context.tar", context)
-            async with JsonLines(request) as lines:
+        async with JsonLines(request) as lines:
+            failure: WeftError | None = None
+            work = Path(tempfile.mkdtemp(prefix="build-", dir=_directory(engine)))
+            try:
+                context = work / "context"
+                context.mkdir()
+                await spool(request, work / "context.tar")
+                await in_thread(_unpack, work / "context.tar", context)
                 await _build(engine, options, context, lines, quiet=flag(request, "q"))
-            return lines.response
-        finally:
-            await asyncio.to_thread(shutil.rmtree, work, True)
+            except WeftError as error:
+                failure = error
+            finally:
+                await in_thread(shutil.rmtree, work, ignore_errors=True)
+            if failure is not None:  # told when all is cleaned up: the client leaves on the word
+                lines.fail(failure, failure.code if isinstance(failure, BuildError) else None)
+        return lines.response
 
     return [web.post("/build", build)]
 
@@ -44,25 +51,8 @@ def _directory(engine: Engine) -> str:
 
 
 def _unpack(archive: Path, target: Path) -> None:
-    """The context may be compressed, as docker-py's is."""
-    import bz2
-    import gzip
-    import lzma
-
-    with archive.open("rb") as file:
-        start = file.read(6)
-        file.seek(0)
-        stream: Any = file
-        if start[:2] == b"\x1f\x8b":
-            stream = gzip.GzipFile(fileobj=file)
-        elif start[:3] == b"BZh":
-            stream = bz2.BZ2File(file)
-        elif start == b"\xfd7zXZ\0":
-            stream = lzma.LZMAFile(file)  # noqa: SIM115, closed with the file below it
-        try:
-            unpack(stream, str(target), whiteouts=False)
-        except (OSError, EOFError, lzma.LZMAError) as error:
-            raise InvalidError(f"Error processing tar file: {error}") from error
+    with open_archive(archive) as stream:
+        unpack(stream, str(target), whiteouts=False)
 
 
 async def _build(engine: Engine, options: BuildOptions, context: Path, lines: JsonLines, *, quiet: bool) -> None:
@@ -74,18 +64,9 @@ async def _build(engine: Engine, options: BuildOptions, context: Path, lines: Js
         if not quiet:
             lines.put(progress_line(step))
 
-    options = BuildOptions(**{**{name: getattr(options, name) for name in options.__slots__}, "pull_output": pulled})
-    try:
-        image = await Builder(engine.images, engine.containers, options, say).build(context)
-    except BuildError as error:
-        lines.put({"errorDetail": {"code": error.code, "message": str(error)}, "error": str(error)})
-    except WeftError as error:
-        lines.put({"errorDetail": {"message": str(error)}, "error": str(error)})
-    else:
-        if quiet:
-            lines.put({"stream": f"{image.id}\n"})
-        else:
-            lines.put({"aux": {"ID": image.id}})
+    options = replace(options, pull_output=pulled)
+    image = await Builder(engine.images, engine.containers, options, say).build(context)
+    lines.put({"stream": f"{image.id}\n"} if quiet else {"aux": {"ID": image.id}})
 
 
 def _options(request: web.Request) -> BuildOptions:
@@ -110,8 +91,25 @@ def _options(request: web.Request) -> BuildOptions:
         no_cache=flag(request, "nocache"),
         pull=flag(request, "pull"),
         network=query.get("networkmode") or "bridge",
+        credentials=_credentials(request.headers.get("X-Registry-Config", "")),
         extra_hosts=tuple(query.getall("extrahosts", [])),
     )
+
+
+def _credentials(header: str) -> dict[str, Credentials]:
+    """`X-Registry-Config`: base64url of {registry: {username, password, ...}}."""
+    if not header:
+        return {}
+    try:
+        found: dict[str, Any] = json.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)) or b"{}")
+        return {
+            "docker.io" if "index.docker.io" in server else server.removeprefix("https://").split("/")[0]: Credentials(
+                entry.get("username", ""), entry.get("password", ""), entry.get("identitytoken", "")
+            )
+            for server, entry in (found or {}).items()
+        }
+    except (ValueError, AttributeError) as error:
+        raise InvalidError(f"invalid X-Registry-Config header: {error}") from error
 
 
 def _mapping(text: str | None, name: str) -> dict[str, Any]:

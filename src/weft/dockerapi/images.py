@@ -1,11 +1,10 @@
 """Images over Docker's API: list, pull, import, inspect, history, push, tag, remove, prune, commit, search."""
 
-import asyncio
 import base64
 import binascii
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,13 @@ from aiohttp import web
 
 from weft.container.base import Credentials, Image
 from weft.container.engine import Engine
+from weft.container.images.build import configuration, parser
 from weft.container.images.remote import Remote
+from weft.container.spec import ContainerSpec
 from weft.core.clock import rfc3339_micro
 from weft.core.errors import InvalidError, NotFoundError, UnsupportedError, WeftError
 from weft.dockerapi.requests import filters, flag, json_body, labels_match
-from weft.dockerapi.streaming import JsonLines, progress_line, spool
+from weft.dockerapi.streaming import JsonLines, open_archive, progress_line, spool
 from weft.oci.reference import Reference
 
 _LIST_FILTERS = frozenset({"dangling", "label", "reference", "before", "since", "until"})
@@ -125,36 +126,12 @@ class ImageRoutes:
             raise InvalidError("one of fromImage and fromSrc is needed")
         Reference.parse(name)
         given = credentials(request)
-        steps: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-        pull = asyncio.get_running_loop().create_task(
-            self._images.pull(name, credentials=given, progress=lambda step: steps.put_nowait(progress_line(step)))
-        )
-        pull.add_done_callback(lambda _: steps.put_nowait(None))
-        try:
-            # An error before the first layer is an HTTP error; what comes later stands in the stream.
-            waiting = []
-            while (line := await steps.get()) is not None:
-                waiting.append(line)
-                if "Pulling from" not in line.get("status", ""):
-                    break
-            if line is None:
-                await pull
-            async with JsonLines(request) as lines:
-                for entry in waiting:
-                    lines.put(entry)
-                while line is not None and (line := await steps.get()) is not None:
-                    lines.put(line)
-                try:
-                    await pull
-                except WeftError as error:
-                    lines.put({"errorDetail": {"message": str(error)}, "error": str(error)})
-                except ExceptionGroup as group:
-                    text = str(group.exceptions[0])
-                    lines.put({"errorDetail": {"message": text}, "error": text})
-            return lines.response
-        finally:
-            pull.cancel()
-            await asyncio.gather(pull, return_exceptions=True)
+        async with JsonLines(request) as lines:
+            try:
+                await self._images.pull(name, credentials=given, progress=lambda step: lines.put(progress_line(step)))
+            except WeftError as error:
+                lines.fail(error)
+        return lines.response
 
     async def _import(self, request: web.Request) -> web.StreamResponse:
         query = request.query
@@ -164,12 +141,12 @@ class ImageRoutes:
         target = _name(repository, query.get("tag", "")) if repository else ""
         if target:
             Reference.parse(target)
-        config = _changes(query.getall("changes", []))
+        config = _changed({}, query.getall("changes", []))
         directory = self._engine.settings.paths.lib / "tmp"
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=directory) as file:
             await spool(request, Path(file.name))
-            with _decompressed(Path(file.name)) as source:
+            with open_archive(Path(file.name)) as source:
                 image = await self._images.import_tar(lambda: source.read(1 << 20), config, query.get("message", ""))
         if target:
             self._images.tag(image.id, target)
@@ -194,7 +171,7 @@ class ImageRoutes:
             try:
                 await self._images.push(name, credentials=given, progress=lambda step: lines.put(progress_line(step)))
             except WeftError as error:
-                lines.put({"errorDetail": {"message": str(error)}, "error": str(error)})
+                lines.fail(error)
         return lines.response
 
     async def tag(self, request: web.Request) -> web.Response:
@@ -219,10 +196,10 @@ class ImageRoutes:
         query = request.query
         container = self._engine.containers.get(query.get("container", ""))
         parent = self._images.resolve(container.image_id)
-        config: dict[str, Any] = dict(parent.config.get("config") or {})
+        config = _config_of(container.spec, parent.config.get("config") or {})
         given = await json_body(request)
         config |= {key: value for key, value in given.items() if value}
-        config |= _changes(query.getall("changes", []))
+        config = _changed(config, query.getall("changes", []))
         target = _name(query.get("repo", ""), query.get("tag", "")) if query.get("repo") else ""
         if target:
             Reference.parse(target)
@@ -265,59 +242,40 @@ def _matches(image: Image, pattern: str) -> bool:
     return False
 
 
-def _decompressed(path: Path) -> Any:
-    """The archive as a stream of tar, whatever it was packed with."""
-    import bz2
-    import gzip
-    import lzma
-
-    with path.open("rb") as file:
-        start = file.read(6)
-    if start[:2] == b"\x1f\x8b":
-        return gzip.open(path)
-    if start[:3] == b"BZh":
-        return bz2.open(path)
-    if start == b"\xfd7zXZ\0":
-        return lzma.open(path)
-    return path.open("rb")
-
-
-def _changes(changes: list[str]) -> Mapping[str, Any]:
-    """`--change` instructions of import and commit, as far as they change the config."""
-    from weft.container.images.build import parser
-
-    config: dict[str, Any] = {}
-    for change in changes:
-        instruction = parser.parse(f"FROM scratch\n{change}").instructions[1]
-        words = list(instruction.words) if instruction.words is not None else None
-        shell = ["/bin/sh", "-c", instruction.text]
-        match instruction.keyword:
-            case "CMD":
-                config["Cmd"] = words if words is not None else shell
-            case "ENTRYPOINT":
-                config["Entrypoint"] = words if words is not None else shell
-            case "ENV":
-                given = [f"{key}={value}" for key, value in parser.pairs(instruction.text, "ENV")]
-                config["Env"] = [*config.get("Env", []), *given]
-            case "LABEL":
-                config["Labels"] = {**config.get("Labels", {}), **dict(parser.pairs(instruction.text, "LABEL"))}
-            case "EXPOSE":
-                ports: dict[str, Any] = {
-                    word if "/" in word else f"{word}/tcp": {} for word in instruction.text.split()
-                }
-                config["ExposedPorts"] = {**config.get("ExposedPorts", {}), **ports}
-            case "USER":
-                config["User"] = instruction.text
-            case "WORKDIR":
-                config["WorkingDir"] = instruction.text
-            case "VOLUME":
-                volumes: dict[str, Any] = {path: {} for path in (words or instruction.text.split())}
-                config["Volumes"] = {**config.get("Volumes", {}), **volumes}
-            case "STOPSIGNAL":
-                config["StopSignal"] = instruction.text
-            case other:
-                raise InvalidError(f"{other} is not a valid change command")
+def _config_of(spec: ContainerSpec, base: Mapping[str, Any]) -> dict[str, Any]:
+    """The config that a container runs with: its image's, and what was said when it was made."""
+    config = dict(base)
+    environment = configuration.environment(config) | configuration.environment({"Env": spec.env})
+    config["Env"] = [f"{key}={value}" for key, value in environment.items()]
+    if spec.entrypoint is not None:
+        config["Entrypoint"], config["Cmd"] = list(spec.entrypoint) or None, None
+    for key, value in (
+        ("Cmd", list(spec.command) if spec.command is not None else None),
+        ("User", spec.user),
+        ("WorkingDir", spec.working_dir),
+        ("StopSignal", spec.stop_signal),
+        ("Labels", {**(config.get("Labels") or {}), **spec.labels}),
+    ):
+        if value:
+            config[key] = value
     return config
+
+
+_CHANGES = configuration.KEYWORDS - {"HEALTHCHECK", "MAINTAINER", "SHELL"}
+
+
+def _changed(config: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    """The config after the `--change` instructions of import and commit. Raises InvalidError."""
+    changed = dict(config)
+    for change in changes:
+        instruction = parser.parse(f"FROM scratch\n{change}").instructions[-1]
+        if instruction.keyword == "WORKDIR":
+            changed["WorkingDir"] = instruction.text
+        elif instruction.keyword in _CHANGES:
+            configuration.apply(changed, instruction, configuration.Scope(configuration.environment(changed)))
+        else:
+            raise InvalidError(f"{instruction.keyword} is not a valid change command")
+    return changed
 
 
 def routes(engine: Engine) -> list[web.RouteDef]:

@@ -8,8 +8,11 @@ import asyncio
 import json
 import logging
 import platform
+import shutil
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +20,7 @@ from weft.container.base import Credentials, Events, Image, Progress, ProgressSi
 from weft.container.content import ContentStore
 from weft.container.images.database import Database, Entry, Layer
 from weft.container.images.remote import Remote
+from weft.container.images.threads import in_thread
 from weft.container.snapshots.overlay import Overlays
 from weft.container.snapshots.pack import Packed, pack_layer, store_tar
 from weft.core.clock import parse_rfc3339
@@ -40,6 +44,16 @@ class ImageStore:
         self._events = events
         self._in_use = in_use
         self._pulls: dict[str, asyncio.Lock] = {}
+        self._working = 0
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """While this is open nothing is collected: layers and blobs on their way into an image have no name yet."""
+        self._working += 1
+        try:
+            yield
+        finally:
+            self._working -= 1
 
     async def open(self) -> None:
         """Reads what is known; drops layers and blobs that nothing names."""
@@ -48,6 +62,10 @@ class ImageStore:
     def _open(self) -> None:
         self.content = ContentStore(self._root / "content")
         self._overlays = Overlays(self._root / "overlay", self.content)
+        for name in self._overlays.containers():
+            if name.startswith("build-"):  # of a build that was killed
+                self._overlays.unmount(name, delete=True)
+        shutil.rmtree(self._root / "tmp", ignore_errors=True)  # likewise its context, and archives on their way in
         self.database = Database(self._root / "images.db")
         self._collect()
 
@@ -174,7 +192,7 @@ class ImageStore:
                 )
             removed += self._untag(names, pins)
         removed += self._delete_chain(entry)
-        await asyncio.to_thread(self._collect)
+        self._collect()
         return removed
 
     def _untag(self, tags: Sequence[str], pins: Sequence[tuple[str, str]]) -> Sequence[Removed]:
@@ -216,13 +234,13 @@ class ImageStore:
                 continue
             removed += self._untag(names, pins)
             removed += self._delete_chain(entry)
-        await asyncio.to_thread(self._collect)
+        self._collect()
         after = sum((self.content.size(digest) for digest in self.content.all()), 0)
         return removed, max(0, before - after)
 
     def _collect(self) -> None:
-        """Removes layers and blobs that no image names; a pull in progress keeps its own by its lock."""
-        if any(lock.locked() for lock in self._pulls.values()):
+        """Removes layers and blobs that no image names, unless work is in progress; then a later call does."""
+        if self._working:
             return
         blobs, layers = set(), {"empty"}
         for entry in self.database.images.values():
@@ -232,8 +250,9 @@ class ImageStore:
             blobs.add(entry.id)
         for digest in self.content.all() - blobs:
             self.content.delete(digest)
-        for name in self._overlays.chains() - layers:
-            self._overlays.remove_layer(name)
+        stale = [self._overlays.discard_layer(name) for name in self._overlays.chains() - layers]
+        if stale:
+            threading.Thread(target=_remove_all, args=(stale,)).start()
 
     # Pull and push
 
@@ -244,22 +263,27 @@ class ImageStore:
         tell = progress or (lambda _: None)
         lock = self._pulls.setdefault(str(parsed), asyncio.Lock())
         async with lock, Remote(parsed, credentials) as remote:
-            tell(Progress(f"Pulling from {parsed.path}", id=parsed.target))
-            top = await remote.manifest(parsed.target)
-            chosen = top
-            if top.is_index:
-                entry = manifests.choose(top, ARCHITECTURE)
-                if entry is None:
-                    raise NotFoundError(f"no matching manifest for linux/{ARCHITECTURE} in the manifest list entries")
-                chosen = await remote.manifest(entry.digest)
-            image, fresh = await self._fetch(remote, chosen, tell)
-            tags = (f"{parsed.name}:{parsed.tag}",) if parsed.tag and not parsed.digest else ()
-            self.database.add(image, tags=tags, digests=((parsed.name, top.digest),))
-            tell(Progress(f"Digest: {top.digest}"))
-            what = "Downloaded newer image" if fresh else "Image is up to date"
-            tell(Progress(f"Status: {what} for {parsed.familiar}"))
+            with self.working():
+                image = await self._pull(parsed, remote, tell)
         self._pulls.pop(str(parsed), None)
         self._events.publish("image", "pull", parsed.familiar, {"name": parsed.familiar_name})
+        return image
+
+    async def _pull(self, parsed: Reference, remote: Remote, tell: ProgressSink) -> Image:
+        top = await remote.manifest(parsed.target)
+        tell(Progress(f"Pulling from {parsed.path}", id=parsed.target))
+        chosen = top
+        if top.is_index:
+            entry = manifests.choose(top, ARCHITECTURE)
+            if entry is None:
+                raise NotFoundError(f"no matching manifest for linux/{ARCHITECTURE} in the manifest list entries")
+            chosen = await remote.manifest(entry.digest)
+        image, fresh = await self._fetch(remote, chosen, tell)
+        tags = (f"{parsed.name}:{parsed.tag}",) if parsed.tag and not parsed.digest else ()
+        self.database.add(image, tags=tags, digests=((parsed.name, top.digest),))
+        tell(Progress(f"Digest: {top.digest}"))
+        what = "Downloaded newer image" if fresh else "Image is up to date"
+        tell(Progress(f"Status: {what} for {parsed.familiar}"))
         return self._image(self.database.images[image.id])
 
     async def _fetch(self, remote: Remote, chosen: Manifest, tell: ProgressSink) -> tuple[Entry, bool]:
@@ -291,13 +315,16 @@ class ImageStore:
                 tell(Progress("Download complete", id=short))
             if index:
                 await ready[index - 1].wait()
-            sizes[index] = await asyncio.to_thread(self._overlays.unpack, chain, diff_ids[index], blob.digest)
+            sizes[index] = await in_thread(self._overlays.unpack, chain, diff_ids[index], blob.digest)
             ready[index].set()
             tell(Progress("Pull complete", id=short))
 
-        async with asyncio.TaskGroup() as group:
-            for index in range(len(diff_ids)):
-                group.create_task(layer(index))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for index in range(len(diff_ids)):
+                    group.create_task(layer(index))
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
         layers = tuple(Layer(diff_id, blob) for diff_id, blob in zip(diff_ids, chosen.layers, strict=True))
         return Entry(chosen.config.digest, config, layers, sum(sizes), time.time(), "", chosen.raw), True
 
@@ -347,14 +374,16 @@ class ImageStore:
     # Making images
 
     async def commit(self, upper: Path, parent: Image | None, config: Mapping[str, Any], comment: str = "") -> Image:
-        packed = await asyncio.to_thread(pack_layer, str(upper), self.content) if any(upper.iterdir()) else None
-        return self.make(parent, config, packed, comment)
+        with self.working():
+            packed = await in_thread(pack_layer, str(upper), self.content) if any(upper.iterdir()) else None
+            return self.make(parent, config, packed, comment)
 
     async def import_tar(self, read: Callable[[], bytes], config: Mapping[str, Any], comment: str = "") -> Image:
         """An image of one layer from a tar that `read` gives in blocks; the archive is checked by unpacking it."""
-        packed = await asyncio.to_thread(store_tar, read, self.content)
-        await asyncio.to_thread(self._overlays.unpack, packed.diff_id, packed.diff_id, packed.digest)
-        return self.make(None, config, packed, comment)
+        with self.working():
+            packed = await in_thread(store_tar, read, self.content)
+            await in_thread(self._overlays.unpack, packed.diff_id, packed.diff_id, packed.digest)
+            return self.make(None, config, packed, comment)
 
     def make(
         self, parent: Image | None, config: Mapping[str, Any], packed: Packed | None, comment: str = "",
@@ -392,24 +421,31 @@ class ImageStore:
     # Roots of containers
 
     async def prepare(self, container_id: str, image: Image) -> RootFilesystem:
-        entry = self.database.images.get(image.id)
-        if entry is None:
-            raise NotFoundError(f"No such image: {image.id}")
-        return await asyncio.to_thread(self._prepare, container_id, entry)
+        return await self.prepare_scratch(container_id, image)
 
-    def _prepare(self, container_id: str, entry: Entry) -> RootFilesystem:
-        for index, layer in enumerate(entry.layers):
-            chain = digests.chain_id(entry.diff_ids[: index + 1])
+    async def prepare_scratch(self, container_id: str, image: Image | None) -> RootFilesystem:
+        """As `prepare`; without an image the root is empty."""
+        layers: tuple[Layer, ...] = ()
+        if image is not None:
+            if image.id not in self.database.images:
+                raise NotFoundError(f"No such image: {image.id}")
+            layers = self.database.images[image.id].layers
+        return await in_thread(self._prepare, container_id, layers)
+
+    def _prepare(self, container_id: str, layers: Sequence[Layer]) -> RootFilesystem:
+        diff_ids = [layer.diff_id for layer in layers]
+        for index, layer in enumerate(layers):
+            chain = digests.chain_id(diff_ids[: index + 1])
             if not self._overlays.has_layer(chain):
                 self._overlays.unpack(chain, layer.diff_id, layer.blob.digest)
-        return self._overlays.mount(container_id, entry.diff_ids)
+        return self._overlays.mount(container_id, diff_ids)
 
     def root(self, container_id: str) -> RootFilesystem:
         """Where a prepared container's root and changes are."""
         return self._overlays.root(container_id)
 
     async def release(self, container_id: str, *, delete: bool) -> None:
-        await asyncio.to_thread(self._overlays.unmount, container_id, delete=delete)
+        await in_thread(self._overlays.unmount, container_id, delete=delete)
 
 
 def parse_config(raw: bytes) -> Mapping[str, Any]:
@@ -427,6 +463,11 @@ def parse_config(raw: bytes) -> Mapping[str, Any]:
     if value.get("os", "linux") != "linux":
         raise InvalidError(f"image operating system {value['os']!r} cannot be used on this platform")
     return found
+
+
+def _remove_all(directories: Sequence[Path]) -> None:
+    for directory in directories:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _created(item: Mapping[str, Any]) -> float:

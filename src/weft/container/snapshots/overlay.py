@@ -126,10 +126,19 @@ class Overlays:
             finally:
                 shutil.rmtree(work, ignore_errors=True)
 
-    def remove_layer(self, chain: str) -> None:
-        target = self._layer(chain)
-        (self._layers / f"{target.name}.size").unlink(missing_ok=True)
-        shutil.rmtree(target, ignore_errors=True)
+    def discard_layer(self, name: str) -> Path:
+        """Takes a layer (by its short name) out of use at once; the caller removes the directory that it is now."""
+        (self._layers / f"{name}.size").unlink(missing_ok=True)
+        discarded = self._layers / f"tmp-{hex_id()[:16]}"
+        os.rename(self._layers / name, discarded)
+        return discarded
+
+    def size(self, chain: str) -> int:
+        """The bytes of a layer's files; 0 where it is not unpacked."""
+        try:
+            return int((self._layers / f"{self.short(chain)}.size").read_text() or 0)
+        except FileNotFoundError:
+            return 0
 
     def chains(self) -> set[str]:
         """The short names of the layers that are unpacked."""

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from weft.container.content import ContentStore
 
 _SKIPPED = ("trusted.overlay.", "security.selinux")
+# What the runtime makes to mount things on; in a layer it would hide what is below.
+_MOUNT_FILES = frozenset(("etc/hostname", "etc/hosts", "etc/resolv.conf", ".dockerenv"))
+_MOUNT_DIRECTORIES = frozenset(("dev", "proc", "sys"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,8 @@ def _walk(
             continue
         if stat.S_ISSOCK(status.st_mode):
             continue  # a socket has no form in an archive
+        if whiteouts and _is_mount_point(entry.path, path, status):
+            continue
         info = _info(entry.path, path, status, links)
         if info.isreg():
             with open(entry.path, "rb") as file:
@@ -106,6 +111,12 @@ def _walk(
             if whiteouts and _opaque(entry.path):
                 archive.addfile(tarfile.TarInfo(f"{path}/.wh..wh..opq"))
             _walk(archive, entry.path, f"{path}/", links, whiteouts)
+
+
+def _is_mount_point(source: str, path: str, status: os.stat_result) -> bool:
+    if stat.S_ISREG(status.st_mode):
+        return path in _MOUNT_FILES and status.st_size == 0
+    return path in _MOUNT_DIRECTORIES and stat.S_ISDIR(status.st_mode) and not os.listdir(source)
 
 
 def _opaque(path: str) -> bool:

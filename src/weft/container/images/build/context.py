@@ -91,8 +91,8 @@ class Ignore:
                 os.rmdir(directory)
 
 
-def find(root: Path, pattern: str) -> list[Path]:
-    """What a COPY's source names below `root`; links on the way are followed only inside of it.
+def find(root: Path, pattern: str, keyword: str = "COPY") -> list[Path]:
+    """What a source of COPY or ADD names below `root`; links on the way are followed only inside of it.
 
     Raises InvalidError for a path that leaves it, NotFoundError where nothing is there.
     """
@@ -109,12 +109,15 @@ def find(root: Path, pattern: str) -> list[Path]:
         path = root / cleaned if cleaned and cleaned != "." else root
         found = [path] if path.exists() or path.is_symlink() else []
     if not found:
-        raise NotFoundError(f"COPY failed: file not found in build context or excluded by .dockerignore: {pattern}")
+        raise NotFoundError(
+            f"{keyword} failed: file not found in build context or excluded by .dockerignore: "
+            f"stat {cleaned}: file does not exist"
+        )
     real = root.resolve()
     for path in found:
         resolved = path.parent.resolve() / path.name if path != root else real
         if resolved != real and real not in resolved.parents:
-            raise InvalidError(f"COPY failed: forbidden path outside the build context: {pattern}")
+            raise InvalidError(f"{keyword} failed: forbidden path outside the build context: {pattern}")
     return found
 
 

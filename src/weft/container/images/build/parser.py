@@ -5,7 +5,6 @@ Source: Dockerfile reference; moby/buildkit `frontend/dockerfile/parser` (direct
 
 import json
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -44,6 +43,12 @@ class Heredoc:
     name: str
     content: str
     expand: bool
+    mark_as_written: str  # <<-"EOF"
+
+    @property
+    def mark(self) -> str:
+        """Without quotes, as it is among the words of COPY."""
+        return self.mark_as_written.replace('"', "").replace("'", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +127,8 @@ def _join(lines: Sequence[str], number: int, escape: str) -> tuple[str, int]:
 
 
 def _instruction(text: str, line: int, lines: Sequence[str], number: int) -> tuple[Instruction, int]:
-    keyword, _, rest = text.partition(" ") if " " in text else text.partition("\t")
-    upper = keyword.upper()
+    keyword, *more = text.split(None, 1)
+    upper, rest = keyword.upper(), more[0] if more else ""
     if upper not in KNOWN:
         raise ParseError(line, f"unknown instruction: {keyword}")
     rest = rest.strip()
@@ -142,10 +147,13 @@ def _instruction(text: str, line: int, lines: Sequence[str], number: int) -> tup
             heredocs.append(document)
     if not rest and upper != "HEALTHCHECK":
         raise ParseError(line, f"{upper} requires at least one argument")
-    words = None if heredocs else _json_words(rest)
-    if words is not None and upper in ("SHELL", "VOLUME", "COPY", "ADD") and not words and upper == "SHELL":
-        raise ParseError(line, "SHELL requires at least one argument")
-    if upper == "SHELL" and words is None:
+    if upper == "HEALTHCHECK" and not rest:
+        raise ParseError(line, 'Missing type for HEALTHCHECK (try "CMD")')
+    listed = rest
+    if upper == "HEALTHCHECK" and rest.upper().startswith("CMD"):
+        listed = rest[3:].strip()
+    words = None if heredocs else _json_words(listed)
+    if upper == "SHELL" and not words:
         raise ParseError(line, f"SHELL requires the arguments to be in JSON form: {rest}")
     if upper == "ONBUILD":
         trigger = rest.split()[0].upper()
@@ -162,7 +170,8 @@ def _heredoc(match: "re.Match[str]", lines: Sequence[str], number: int, line: in
         text = lines[number].lstrip("\t") if match[1] else lines[number]
         number += 1
         if text == name:
-            return Heredoc(name, "".join(f"{each}\n" for each in content), expand=not match[2]), number
+            text = "".join(f"{each}\n" for each in content)
+            return Heredoc(name, text, expand=not match[2], mark_as_written=match[0]), number
         content.append(text)
     raise ParseError(line, f"unterminated heredoc {name}")
 
@@ -186,95 +195,3 @@ def _check_order(instructions: Sequence[Instruction]) -> None:
         if instruction.keyword != "ARG":
             raise ParseError(instruction.line, "no build stage in current context")
     raise ParseError(instructions[-1].line, "no build stage in current context")
-
-
-def expand(text: str, variables: Mapping[str, str], escape: str = "\\") -> str:
-    """Replaces $NAME, ${NAME}, ${NAME:-word}, ${NAME:+word}; single quotes keep what is in them.
-
-    Raises InvalidError.
-    """
-    out: list[str] = []
-    index, single, double = 0, False, False
-    while index < len(text):
-        letter = text[index]
-        if letter == escape and index + 1 < len(text) and not single:
-            if text[index + 1] == "$":
-                out.append("$")
-            else:
-                out.append(letter + text[index + 1])
-            index += 2
-            continue
-        if letter == "'" and not double:
-            single = not single
-        elif letter == '"' and not single:
-            double = not double
-        if letter != "$" or single or index + 1 == len(text):
-            out.append(letter)
-            index += 1
-            continue
-        value, index = _variable(text, index + 1, variables, escape)
-        out.append(value)
-    return "".join(out)
-
-
-def _variable(text: str, index: int, variables: Mapping[str, str], escape: str) -> tuple[str, int]:
-    if text[index] != "{":
-        match = re.compile(r"[A-Za-z_][A-Za-z0-9_]*").match(text, index)
-        if match is None:
-            return "$", index
-        return variables.get(match[0], ""), match.end()
-    end, depth = index + 1, 1
-    while end < len(text) and depth:
-        depth += {"{": 1, "}": -1}.get(text[end], 0)
-        end += 1
-    if depth:
-        raise InvalidError("syntax error: missing '}'")
-    body = text[index + 1 : end - 1]
-    match = re.match(r"[A-Za-z_][A-Za-z0-9_]*", body)
-    if match is None:
-        raise InvalidError(f"syntax error: bad substitution ${{{body}}}")
-    name, rest = match[0], body[match.end() :]
-    value = variables.get(name)
-    if not rest:
-        return value or "", end
-    colon = rest.startswith(":")
-    operator, word = rest[int(colon) : int(colon) + 1], rest[int(colon) + 1 :]
-    is_set = bool(value) if colon else value is not None
-    if operator == "-":
-        return value or "" if is_set else expand(word, variables, escape), end
-    if operator == "+":
-        return expand(word, variables, escape) if is_set else "", end
-    if operator == "?":
-        if not is_set:
-            raise InvalidError(f"{name}: {word or 'is not set'}")
-        return value or "", end
-    raise InvalidError(f"unsupported modifier ({rest[:1]}) in substitution")
-
-
-def split(text: str) -> list[str]:
-    """Words as a shell splits them; raises InvalidError for quotes that do not end."""
-    try:
-        return shlex.split(text)
-    except ValueError as error:
-        raise InvalidError(f"unexpected end of statement: {error}") from None
-
-
-def pairs(text: str, keyword: str) -> list[tuple[str, str]]:
-    """`KEY=value ...` or the old `KEY value` of ENV and LABEL."""
-    words = split(text)
-    if not words:
-        raise InvalidError(f"{keyword} requires at least one argument")
-    if "=" not in words[0]:
-        key, _, value = text.partition(" ")
-        if not value.strip() or (keyword == "LABEL" and len(words) < 2):
-            raise InvalidError(f"{keyword} must have two arguments")
-        return [(key, value.strip())]
-    found = []
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals:
-            raise InvalidError(f"Syntax error - can't find = in {word!r}. Must be of the form: name=value")
-        if not key:
-            raise InvalidError(f"{keyword} names can not be blank")
-        found.append((key, value))
-    return found
