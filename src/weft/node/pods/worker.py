@@ -6,8 +6,9 @@ specification and a status like the world. Actions run beside the loop, at most 
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from weft.api.gvr import PODS
@@ -50,6 +51,7 @@ class PodWorker:
         self._messages: dict[str, str] = {}
         self._told: set[str] = set()
         self._mounted = False
+        self._stale = False
         self._was_ready = _ready_containers(pod)
         self._gone_at = 0.0
         self._writing: asyncio.Task[None] | None = None
@@ -71,8 +73,7 @@ class PodWorker:
             self._parts.references.hold(self.uid, (), self._references_changed)
         else:
             self._parts.references.hold(self.uid, references_of(pod), self._references_changed)
-            if self._mounted:
-                self._begin("refresh", self._refresh())
+            self._source_changed()
         self._wake.set()
 
     def wake(self) -> None:
@@ -87,9 +88,14 @@ class PodWorker:
         for key, trouble in self._troubles.items():
             if trouble.reason in _REFERENCE_REASONS:
                 self._troubles[key] = replace(trouble, retry_at=0.0)
-        if self._mounted:
-            self._begin("refresh", self._refresh())
+        self._source_changed()
         self._wake.set()
+
+    def _source_changed(self) -> None:
+        """What volumes are made from differs: they follow, at once or as soon as they are mounted."""
+        self._stale = True
+        if self._mounted:
+            self._begin("refresh", self._refresh)
 
     # The loop
 
@@ -121,7 +127,7 @@ class PodWorker:
         seen = self._observe()
         plan = decide(self._pod, seen, now)
         for action in plan.actions:
-            self._begin(action.key, self._do(action, self._pod))
+            self._begin(action.key, partial(self._do, action, self._pod))
         if self._pod is not None:
             for notice in plan.notices:
                 if notice.key not in self._told:
@@ -187,7 +193,7 @@ class PodWorker:
                 for each in self._pod["spec"]["containers"]:
                     spec = each if each["name"] == name else spec
                 if spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
-                    self._begin(f"message:{container.id}", self._read_log_tail(container.id))
+                    self._begin(f"message:{container.id}", partial(self._read_log_tail, container.id))
         return self._messages[container.id]
 
     async def _read_log_tail(self, id: str) -> None:
@@ -223,17 +229,16 @@ class PodWorker:
 
     # Acting
 
-    def _begin(self, key: str, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, key: str, work: Callable[[], Awaitable[None]]) -> None:
         if key in self._tasks:
-            work.close()
             return
         task = asyncio.get_running_loop().create_task(self._guard(key, work), name=f"pod {self.uid} {key}")
         self._tasks[key] = task
 
-    async def _guard(self, key: str, work: Coroutine[Any, Any, None]) -> None:
+    async def _guard(self, key: str, work: Callable[[], Awaitable[None]]) -> None:
         """Runs one action to its end; what goes wrong is kept, for the status and the next try."""
         try:
-            await work
+            await work()
             self._troubles.pop(key, None)
         except ActionError as error:
             self._trouble(key, error.reason, str(error))
@@ -255,18 +260,21 @@ class PodWorker:
         self._troubles[key] = Trouble(reason, message, now, now + min(first * 2 ** min(count - 1, 10), most), count)
 
     async def _do(self, action: Action, pod: Object | None) -> None:
+        if isinstance(action, MountVolumes):
+            self._stale = False
         await self._operations.do(action, pod)
         if isinstance(action, MountVolumes):
             self._mounted = True
+            self._begin("refresh", self._refresh)
 
     async def _refresh(self) -> None:
-        """Volumes follow what they are made from."""
-        if self._pod is None or self._stopping.is_set():
-            return
-        try:
-            await asyncio.to_thread(self._parts.volumes.refresh, self._operations.source(self._pod))
-        except WeftError as error:
-            logger.info("pod %s: cannot refresh: %s", self.uid, error)
+        """Volumes follow what they are made from; a change that comes meanwhile is followed too."""
+        while self._stale and self._pod is not None and not self._stopping.is_set():
+            self._stale = False
+            try:
+                await asyncio.to_thread(self._parts.volumes.refresh, self._operations.source(self._pod))
+            except WeftError as error:
+                logger.info("pod %s: cannot refresh: %s", self.uid, error)
 
     # Reporting
 
