@@ -52,9 +52,15 @@ def container_processes(settings: Settings) -> set[int]:
     for pid in _pids():
         with contextlib.suppress(OSError):
             lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
-            if any(_cgroup_of(line.split(":", 2)[2], settings.instance) for line in lines):
+            ours = any(_cgroup_of(line.split(":", 2)[2], settings.instance) for line in lines)
+            if ours and not _has_ended(pid):
                 found.add(pid)
     return found - monitors(settings) - {os.getpid()}
+
+
+def _has_ended(pid: int) -> bool:
+    """A zombie: it runs no more, and only its parent can make it go."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
 
 
 def monitors(settings: Settings) -> set[int]:
@@ -82,6 +88,7 @@ def _end_processes(find: Callable[[], set[int]], seconds: float) -> None:
         if not left:
             return
         _signal_and_wait(left, signal.SIGKILL, time.monotonic() + 5)
+        time.sleep(0.02)
     raise WeftError(f"cannot end processes {sorted(find())}")
 
 
