@@ -49,7 +49,7 @@ class Descriptor:
             raise InvalidError(f"manifest invalid: {where}.platform is not an object")
         return cls(
             media_type, digests.check(value.get("digest")), size, platform,
-            str(value.get("artifactType") or ""), dict(value.get("annotations") or {}),
+            str(value.get("artifactType") or ""), _annotations(value, where),
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
@@ -93,15 +93,15 @@ def parse(raw: bytes, media_type: str = "") -> Manifest:
         raise InvalidError(f"manifest invalid: not JSON: {error}") from None
     if not isinstance(value, dict) or value.get("schemaVersion") != 2:
         raise InvalidError("manifest invalid: schemaVersion is not 2")
+    if not isinstance(value.get("mediaType", ""), str):
+        raise InvalidError("manifest invalid: mediaType is not a text")
     kind = value.get("mediaType") or media_type.split(";")[0].strip()
     if not kind:
         kind = OCI_INDEX if "manifests" in value else OCI_MANIFEST
     if media_type and value.get("mediaType") and media_type.split(";")[0].strip() != kind:
         raise InvalidError(f"manifest invalid: mediaType {kind} differs from Content-Type {media_type}")
     subject = Descriptor.parse(value["subject"], "subject") if value.get("subject") else None
-    annotations = value.get("annotations") or {}
-    if not isinstance(annotations, dict):
-        raise InvalidError("manifest invalid: annotations is not an object")
+    annotations = _annotations(value, "manifest")
     common: dict[str, Any] = {
         "subject": subject,
         "artifact_type": str(value.get("artifactType") or ""),
@@ -116,6 +116,15 @@ def parse(raw: bytes, media_type: str = "") -> Manifest:
         raise InvalidError(f"manifest invalid: media type {kind} is not supported")
     layers = tuple(Descriptor.parse(e, f"layers[{i}]") for i, e in enumerate(_list(value, "layers")))
     return Manifest(kind, raw, config=Descriptor.parse(value.get("config"), "config"), layers=layers, **common)
+
+
+def _annotations(value: dict[str, Any], where: str) -> dict[str, str]:
+    found = value.get("annotations")
+    if found is None:
+        return {}
+    if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
+        raise InvalidError(f"manifest invalid: annotations of {where} are not texts by name")
+    return found
 
 
 def _list(value: dict[str, Any], key: str) -> list[Any]:
