@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from weft.cli.lifecycle import UnixConnection
+from weft.cli.health import UnixConnection
 from weft.core.errors import WeftError
 from weft.core.settings import Settings
 

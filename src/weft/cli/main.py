@@ -102,9 +102,9 @@ def down(ctx: click.Context, seconds: float, purge: bool) -> None:
 @click.pass_context
 def status(ctx: click.Context) -> None:
     """Tell where the instance listens and what its processes cost."""
-    from weft.cli import lifecycle
+    from weft.cli import health
 
-    lifecycle.status(settings_of(ctx))
+    health.status(settings_of(ctx))
 
 
 @main.command()

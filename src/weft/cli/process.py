@@ -37,6 +37,23 @@ def die_with_parent() -> None:
         sys.exit(1)
 
 
+def import_aiohttp() -> None:
+    """Imports aiohttp without the system's certificates, which it would read at once (50 ms) for clients' defaults.
+
+    Whoever speaks TLS in Weft makes a context of its own.
+    """
+    kept = {name: os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")}
+    os.environ |= dict.fromkeys(kept, os.devnull)
+    try:
+        import aiohttp.web  # noqa: F401
+    finally:
+        for name, value in kept.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def main(name: str, serve: "Callable[[Path, asyncio.Event], Awaitable[None]]", argv: list[str]) -> int:
     """Runs `serve(root, stop)` of one process until SIGTERM or SIGINT; returns the exit code."""
     import asyncio
@@ -49,6 +66,7 @@ def main(name: str, serve: "Callable[[Path, asyncio.Event], Awaitable[None]]", a
     if os.environ.get(READY_FD):
         die_with_parent()
     log.configure(os.environ.get("WEFT_LOG", "INFO"))
+    import_aiohttp()
     root = Path(argv[1] if len(argv) > 1 else "/")
 
     async def run() -> None:

@@ -46,7 +46,11 @@ class Remote:
 
     async def __aenter__(self) -> "Remote":
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=15, sock_read=120)
-        self._session = aiohttp.ClientSession(timeout=timeout, auto_decompress=False, trust_env=self._scheme == "https")
+        secure = self._scheme == "https"
+        connector = aiohttp.TCPConnector(ssl=ssl.create_default_context() if secure else False)
+        self._session = aiohttp.ClientSession(
+            connector=connector, timeout=timeout, auto_decompress=False, trust_env=secure
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
