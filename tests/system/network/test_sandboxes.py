@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -200,6 +201,7 @@ async def test_a_subnet_that_is_routed_elsewhere_is_refused(network: Network) ->
         await second.open()
     await second.close()
     assert settings.bridge not in link_names()
+    shutil.rmtree(settings.paths.root)
 
 
 CHILD = """

@@ -134,7 +134,8 @@ class LinuxDataplane:
                 if link.kind != "veth" or (namespace, name) in wanted:
                     continue
                 try:
-                    self._sockets[namespace].request(rt.delete_link(name))
+                    # It may go by itself just now, with the namespace of its other end.
+                    self._sockets[namespace].request(rt.delete_link(name), ignore=(NotFoundError,))
                     removed += 1
                 except WeftError as error:
                     errors.setdefault(namespace, str(error))
@@ -153,7 +154,7 @@ class LinuxDataplane:
             return 0
         for end, there in zip(link.ends, present, strict=True):
             if there:  # half a link: its other end was lost with its namespace
-                self._sockets[end.namespace].request(rt.delete_link(end.interface))
+                self._sockets[end.namespace].request(rt.delete_link(end.interface), ignore=(NotFoundError,))
         descriptor = os.open(self.path(second.namespace), os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._sockets[first.namespace].request(
