@@ -115,7 +115,7 @@ def dockerd() -> Iterator[Dockerd | None]:
         options += ["--pidfile", f"{root}/p", "--storage-driver", "overlay2", "--log-level", "error"]
         began = time.perf_counter()
         daemon = subprocess.Popen(
-            ["ip", "netns", "exec", f"bench-{os.getpid()}", "dockerd", *options],
+            ["nsenter", f"--net=/run/netns/bench-{os.getpid()}", "dockerd", *options],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
@@ -154,7 +154,7 @@ def podman() -> Iterator[list[str] | None]:
     root = Path(tempfile.mkdtemp(prefix="bp", dir="/tmp"))
     name = f"benchp-{os.getpid()}"
     with network_namespace(name):
-        base = ["ip", "netns", "exec", name, "podman", "--root", f"{root}/r", "--runroot", f"{root}/rr"]
+        base = ["nsenter", f"--net=/run/netns/{name}", "podman", "--root", f"{root}/r", "--runroot", f"{root}/rr"]
         base += ["--tmpdir", f"{root}/t", "--cgroup-manager", "cgroupfs", "--events-backend", "file"]
         if shutil.which("crun"):
             base += ["--runtime", "crun"]
