@@ -11,34 +11,50 @@ from dataclasses import dataclass
 from typing import Any
 
 from weft.api.gvr import DEPLOYMENTS, PODS, REPLICASETS
+from weft.api.selectors import LabelSelector
 from weft.api.status import ApiError
 from weft.client.base import Object
 from weft.client.informer import Key, by_owner
 from weft.controllers import rollout
-from weft.controllers.deployment_status import status_of
-from weft.controllers.runner import Context, controller_of, enqueue, enqueue_controller, owner_reference
+from weft.controllers.claims import claim, settle, without_controller
+from weft.controllers.deployment_status import is_complete, status_of
+from weft.controllers.runner import (
+    Context,
+    controller_of,
+    enqueue,
+    enqueue_controller,
+    is_namespace_ending,
+    owner_reference,
+)
 from weft.core.workqueue import WorkQueue
 
-_COPIED = ("kubernetes.io/change-cause",)
+# Annotations that are the Deployment's own; all others are copied to its ReplicaSets, `change-cause` among them.
+_OWN_ANNOTATIONS = frozenset(
+    {
+        "kubectl.kubernetes.io/last-applied-configuration",
+        "deprecated.deployment.rollback.to",
+        rollout.REVISION,
+        rollout.DESIRED,
+        rollout.MAXIMUM,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """ReplicaSets to make, to change (whole objects) and to delete; the Deployment's annotations and status then."""
+    """ReplicaSets to make, to change (whole objects) and to delete; the Deployment's revision and status then."""
 
     create: Object | None = None
     update: tuple[Object, ...] = ()
     delete: tuple[Object, ...] = ()
-    annotations: dict[str, str] | None = None
+    revision: int | None = None
     status: Object | None = None
     wake_after: float | None = None
 
 
 def revision(obj: Object) -> int:
-    try:
-        return int((obj["metadata"].get("annotations") or {}).get(rollout.REVISION, 0))
-    except ValueError:
-        return 0
+    text = (obj["metadata"].get("annotations") or {}).get(rollout.REVISION, "")
+    return int(text) if text.isdigit() else 0
 
 
 def decide(deployment: Object, replicasets: Sequence[Object], pods: Sequence[Object], now: float) -> Plan:
@@ -47,78 +63,85 @@ def decide(deployment: Object, replicasets: Sequence[Object], pods: Sequence[Obj
     template = deployment["spec"]["template"]
     new = next((each for each in ordered if rollout.same_template(each["spec"]["template"], template)), None)
     old = [each for each in ordered if each is not new]
-    paused = deployment["spec"].get("paused", False)
-    number = max((revision(each) for each in old), default=0) + 1
+    number = max(max((revision(each) for each in old), default=0) + 1, revision(new) if new is not None else 0)
     create: Object | None = None
     changed: dict[str, Object] = {}
-    if new is None and not paused:
-        create = new_replicaset(deployment, number, _first_size(deployment, old, pods))
+    if new is None and not deployment["spec"].get("paused"):
+        if not (rollout.is_recreate(deployment) and _old_ones_run(old, pods)):
+            create = new_replicaset(deployment, number, _first_size(deployment, old))
     elif new is not None:
-        number = max(number, revision(new))
         _set_annotations(changed, new, _replicaset_annotations(deployment, number))
-    annotations = dict(deployment["metadata"].get("annotations") or {})
-    if create is not None or new is not None:
-        annotations[rollout.REVISION] = str(number)
     if create is None:
-        for name, replicas in _sizes(deployment, new, old, pods).items():
-            each = next(entry for entry in ordered if entry["metadata"]["name"] == name)
-            if replicas != rollout.size(each):
-                changed.setdefault(name, copy.deepcopy(each))["spec"]["replicas"] = replicas
+        sizes = _sizes(deployment, new, old, pods)
         for each in ordered:
-            if rollout.size(changed.get(each["metadata"]["name"], each)) > 0:
+            replicas = sizes.get(each["metadata"]["name"], rollout.size(each))
+            if replicas != rollout.size(each):
+                changed.setdefault(each["metadata"]["name"], copy.deepcopy(each))["spec"]["replicas"] = replicas
+            if replicas > 0:
                 _set_annotations(changed, each, _size_annotations(deployment))
     status, wake_after = status_of(deployment, new, ordered, now)
+    tidy = create is None and (is_complete(deployment, status) or deployment["spec"].get("paused"))
+    known = create is not None or new is not None
     return Plan(
         create=create,
         update=tuple(changed.values()),
-        delete=tuple(_expired(deployment, old)) if create is None else (),
-        annotations=annotations if annotations != (deployment["metadata"].get("annotations") or {}) else None,
+        delete=tuple(_expired(deployment, old)) if tidy else (),
+        revision=number if known and revision(deployment) != number else None,
         status=status,
         wake_after=wake_after,
     )
 
 
-def _first_size(deployment: Object, old: Sequence[Object], pods: Sequence[Object]) -> int:
-    wanted = int(deployment["spec"].get("replicas", 1))
-    if deployment["spec"].get("strategy", {}).get("type") == "Recreate":
-        return 0 if any(rollout.size(each) for each in old) or pods else wanted
+def _first_size(deployment: Object, old: Sequence[Object]) -> int:
+    wanted = rollout.desired(deployment)
+    if rollout.is_recreate(deployment):
+        return wanted
     surge, _ = rollout.surge_and_unavailable(deployment)
     room = wanted + surge - sum(rollout.size(each) for each in old)
     return max(0, min(room, wanted))
 
 
+def _old_ones_run(old: Sequence[Object], pods: Sequence[Object]) -> bool:
+    """Whether an old version has pods, those that are on their way out included: Recreate waits for their ends."""
+    uids = {each["metadata"]["uid"] for each in old}
+    return any(rollout.size(each) for each in old) or any(
+        (owner := controller_of(pod)) is not None
+        and owner["uid"] in uids
+        and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
+        for pod in pods
+    )
+
+
 def _sizes(deployment: Object, new: Object | None, old: Sequence[Object], pods: Sequence[Object]) -> dict[str, int]:
-    """The sizes to write now."""
-    wanted = int(deployment["spec"].get("replicas", 1))
+    """The sizes to write now; a set that is not named keeps its size."""
+    wanted = rollout.desired(deployment)
     sets = [*old, new] if new is not None else list(old)
     active = [each for each in sets if rollout.size(each) > 0]
-    scaled = any(
-        (each["metadata"].get("annotations") or {}).get(rollout.DESIRED, str(wanted)) != str(wanted) for each in active
-    )
-    if scaled or deployment["spec"].get("paused"):
+    nothing = {each["metadata"]["name"]: 0 for each in old}
+    if deployment["spec"].get("paused") or any(_was_sized_for_another(each, wanted) for each in active):
         if len(active) <= 1:
-            only = active[0] if active else new
+            only = active[0] if active else (sets[-1] if sets else None)
             return {only["metadata"]["name"]: wanted} if only is not None else {}
         if new is not None and rollout.size(new) == wanted == rollout.available(new):
-            return {each["metadata"]["name"]: 0 for each in old}
-        if deployment["spec"].get("strategy", {}).get("type") != "Recreate":
+            return nothing
+        if not rollout.is_recreate(deployment):
             return rollout.proportional_sizes(deployment, active)
-    if new is None:
-        return {}
-    if deployment["spec"].get("strategy", {}).get("type") == "Recreate":
-        if any(rollout.size(each) for each in old):
-            return {each["metadata"]["name"]: 0 for each in old}
-        leftover = {each["metadata"]["uid"] for each in old}
-        waiting = any((owner := controller_of(pod)) and owner["uid"] in leftover for pod in pods)
-        return {} if waiting else {new["metadata"]["name"]: wanted}
-    return rollout.rolling_sizes(deployment, new, old)
+    if rollout.is_recreate(deployment):
+        if new is None or _old_ones_run(old, pods):
+            return nothing
+        return {new["metadata"]["name"]: wanted}
+    return rollout.rolling_sizes(deployment, new, old) if new is not None else {}
+
+
+def _was_sized_for_another(replicaset: Object, wanted: int) -> bool:
+    """Whether the Deployment has been scaled since the set was sized."""
+    return bool((replicaset["metadata"].get("annotations") or {}).get(rollout.DESIRED, str(wanted)) != str(wanted))
 
 
 def new_replicaset(deployment: Object, number: int, replicas: int) -> Object:
     """The ReplicaSet of the Deployment's present template."""
     metadata = deployment["metadata"]
-    collisions = deployment.get("status", {}).get("collisionCount", 0)
-    digest = rollout.template_hash(deployment["spec"]["template"], collisions)
+    digest = rollout.present_hash(deployment)
     template = copy.deepcopy(deployment["spec"]["template"])
     labels = template.setdefault("metadata", {}).setdefault("labels", {})
     labels[rollout.HASH_LABEL] = digest
@@ -132,7 +155,7 @@ def new_replicaset(deployment: Object, number: int, replicas: int) -> Object:
         "apiVersion": "apps/v1",
         "kind": "ReplicaSet",
         "metadata": {
-            "name": f"{metadata['name']}-{digest}",
+            "name": rollout.replicaset_name(deployment),
             "namespace": metadata["namespace"],
             "labels": dict(labels),
             "annotations": annotations,
@@ -144,11 +167,12 @@ def new_replicaset(deployment: Object, number: int, replicas: int) -> Object:
 
 def _replicaset_annotations(deployment: Object, number: int) -> dict[str, str]:
     given = deployment["metadata"].get("annotations") or {}
-    return {key: given[key] for key in _COPIED if key in given} | {rollout.REVISION: str(number)}
+    copied = {key: value for key, value in given.items() if key not in _OWN_ANNOTATIONS}
+    return copied | {rollout.REVISION: str(number)}
 
 
 def _size_annotations(deployment: Object) -> dict[str, str]:
-    wanted = int(deployment["spec"].get("replicas", 1))
+    wanted = rollout.desired(deployment)
     surge, _ = rollout.surge_and_unavailable(deployment)
     return {rollout.DESIRED: str(wanted), rollout.MAXIMUM: str(wanted + surge)}
 
@@ -187,12 +211,21 @@ class DeploymentController:
         self._replicasets = context.informers.of(REPLICASETS)
         self._pods = context.informers.of(PODS)
         self._replicasets.add_index("owner", by_owner)
+        self._replicasets.add_index("orphans", without_controller)
         self._pods.add_index("owner", by_owner)
         self.informers = (self._deployments, self._replicasets, self._pods)
         self._recorder = context.recorder("deployment-controller")
         self._deployments.on_change(enqueue(self.queue))
         self._replicasets.on_change(enqueue_controller(self.queue, "Deployment"))
+        self._replicasets.on_change(self._orphan_changed)
         self._pods.on_change(self._pod_changed)
+
+    def _orphan_changed(self, old: Object | None, new: Object | None) -> None:
+        if new is None or controller_of(new) is not None:
+            return
+        for deployment in self._deployments.list(new["metadata"]["namespace"]):
+            if LabelSelector.from_json(deployment["spec"]["selector"]).matches(new["metadata"].get("labels")):
+                self.queue.add((deployment["metadata"]["namespace"], deployment["metadata"]["name"]))
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         """A pod that is gone lets a Recreate go on."""
@@ -204,29 +237,27 @@ class DeploymentController:
             self.queue.add((old["metadata"]["namespace"], deployment["name"]))
 
     async def reconcile(self, key: Key) -> None:
-        namespace, name = key
-        deployment = self._deployments.get(namespace, name)
+        deployment = self._deployments.get(*key)
         if deployment is None or deployment["metadata"].get("deletionTimestamp"):
             return
-        replicasets = self._replicasets.by_index("owner", deployment["metadata"]["uid"])
-        pods = [pod for each in replicasets for pod in self._pods.by_index("owner", each["metadata"]["uid"])]
-        plan = decide(deployment, replicasets, pods, self._clock.now())
+        owned = self._replicasets.by_index("owner", deployment["metadata"]["uid"])
+        claims = claim(deployment, [*owned, *self._replicasets.by_index("orphans", key[0])])
+        if claims.adopt or claims.release:
+            await settle(self._client, claims, deployment, DEPLOYMENTS, REPLICASETS)
+            return  # the change brings us back
+        pods = [pod for each in claims.mine for pod in self._pods.by_index("owner", each["metadata"]["uid"])]
+        plan = decide(deployment, claims.mine, pods, self._clock.now())
         if plan.create is not None:
             await self._create(deployment, plan.create)
         for each in plan.update:
             await self._update(deployment, each)
         for each in plan.delete:
             await self._delete(each)
-        if plan.annotations is not None:
-            patch: dict[str, Any] = {"metadata": {"annotations": plan.annotations}}
-            await self._client.patch(DEPLOYMENTS, name, patch, "application/merge-patch+json", namespace)
+        if plan.revision is not None:
+            patch: dict[str, Any] = {"metadata": {"annotations": {rollout.REVISION: str(plan.revision)}}}
+            deployment = await self._client.patch(DEPLOYMENTS, key[1], patch, "application/merge-patch+json", key[0])
         if plan.status is not None and plan.status != deployment.get("status"):
-            # Patched by value, as the annotations above may just have moved the resourceVersion.
-            await self._client.patch(
-                DEPLOYMENTS, name,
-                {"status": dict.fromkeys(deployment.get("status") or {}) | plan.status},
-                "application/merge-patch+json", namespace, subresource="status",
-            )  # fmt: skip
+            await self._client.update(DEPLOYMENTS, {**deployment, "status": plan.status}, subresource="status")
         if plan.wake_after is not None:
             self.queue.add_after(key, plan.wake_after)
 
@@ -235,6 +266,8 @@ class DeploymentController:
         try:
             await self._client.create(REPLICASETS, replicaset, metadata["namespace"])
         except ApiError as error:
+            if is_namespace_ending(error):
+                raise
             if error.reason != "AlreadyExists":
                 self._recorder.event(
                     deployment, "Warning", "ReplicaSetCreateError",

@@ -15,7 +15,7 @@ def status_of(
     deployment: Object, new: Object | None, replicasets: Sequence[Object], now: float
 ) -> tuple[Object, float | None]:
     """The status, and in how many seconds the progress deadline passes if nothing changes."""
-    wanted = int(deployment["spec"].get("replicas", 1))
+    wanted = rollout.desired(deployment)
     total = sum(each.get("status", {}).get("replicas", 0) for each in replicasets)
     available = sum(rollout.available(each) for each in replicasets)
     unavailable = max(0, sum(rollout.size(each) for each in replicasets) - available)
@@ -42,6 +42,10 @@ def status_of(
     progressing, wake_after = _progressing(deployment, new, status, now)
     if progressing is not None:
         conditions.append(progressing)
+    if new is not None and (failure := condition(new, "ReplicaFailure")) is not None:
+        conditions.append(
+            _condition(deployment, "ReplicaFailure", True, failure["reason"], failure.get("message", ""), now)
+        )
     status["conditions"] = conditions
     return status, wake_after
 
@@ -69,47 +73,39 @@ def _condition(
     }
 
 
+def is_complete(deployment: Object, status: Object) -> bool:
+    """All pods are of the new template and available, and no others are left."""
+    wanted = rollout.desired(deployment)
+    return all(status.get(name, 0) == wanted for name in ("updatedReplicas", "replicas", "availableReplicas"))
+
+
 def _progressing(
     deployment: Object, new: Object | None, status: Object, now: float
 ) -> tuple[Object | None, float | None]:
-    wanted = int(deployment["spec"].get("replicas", 1))
+    """The condition Progressing, and in how many seconds the deadline passes."""
     deadline = deployment["spec"].get("progressDeadlineSeconds")
     if deadline is None:
         return None, None
-    before = deployment.get("status", {})
     present = condition(deployment, "Progressing")
-    name = new["metadata"]["name"] if new else ""
+    reason = present["reason"] if present is not None else ""
     if deployment["spec"].get("paused"):
         message = "Deployment is paused"
         return _condition(deployment, "Progressing", None, "DeploymentPaused", message, now), None
-    updated = status.get("updatedReplicas", 0)
-    observed = before.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
-    complete = (
-        new is not None
-        and updated == wanted
-        and status.get("replicas", 0) == wanted
-        and status.get("availableReplicas", 0) == wanted
-    )
-    if complete:
+    if reason == "DeploymentPaused":
+        message = "Deployment is resumed"
+        return _condition(deployment, "Progressing", None, "DeploymentResumed", message, now), float(deadline)
+    if new is None:
+        message = f'Created new replica set "{rollout.replicaset_name(deployment)}"'
+        return _condition(deployment, "Progressing", True, "NewReplicaSetCreated", message, now), float(deadline)
+    name = new["metadata"]["name"]
+    if is_complete(deployment, status):
         message = f'ReplicaSet "{name}" has successfully progressed.'
         return _condition(deployment, "Progressing", True, "NewReplicaSetAvailable", message, now), None
-    was_complete = present is not None and present["reason"] == "NewReplicaSetAvailable"
-    if was_complete and observed and updated == wanted and status.get("replicas", 0) == wanted:
-        # A pod of a finished rollout became unavailable: that is no new rollout.
+    was_complete = reason == "NewReplicaSetAvailable"
+    if was_complete and status.get("replicas", 0) == status.get("updatedReplicas", 0):
+        # Pods of a finished rollout became unavailable, or it was scaled: that is no new rollout.
         return present, None
-    old_before = before.get("replicas", 0) - before.get("updatedReplicas", 0)
-    old_now = status.get("replicas", 0) - updated
-    moved = (
-        updated > before.get("updatedReplicas", 0)
-        or old_now < old_before
-        or status.get("readyReplicas", 0) > before.get("readyReplicas", 0)
-        or status.get("availableReplicas", 0) > before.get("availableReplicas", 0)
-        or not observed
-    )
-    if new is None:
-        message = "Created new replica set"
-        return _condition(deployment, "Progressing", True, "NewReplicaSetCreated", message, now), float(deadline)
-    if moved or present is None or was_complete:
+    if present is None or was_complete or _has_moved(deployment.get("status", {}), status):
         message = f'ReplicaSet "{name}" is progressing.'
         entry = _condition(deployment, "Progressing", True, "ReplicaSetUpdated", message, now, moved=True)
         return entry, float(deadline)
@@ -118,3 +114,14 @@ def _progressing(
         return present, left
     message = f'ReplicaSet "{name}" has timed out progressing.'
     return _condition(deployment, "Progressing", False, "ProgressDeadlineExceeded", message, now), None
+
+
+def _has_moved(before: Object, status: Object) -> bool:
+    """More pods of the new template, fewer of old ones, or more that work."""
+
+    def old_ones(counts: Object) -> int:
+        return int(counts.get("replicas", 0)) - int(counts.get("updatedReplicas", 0))
+
+    return old_ones(status) < old_ones(before) or any(
+        status.get(name, 0) > before.get(name, 0) for name in ("updatedReplicas", "readyReplicas", "availableReplicas")
+    )

@@ -3,19 +3,23 @@
 `decide` is pure: Service and pods to the endpoints of each. Source: `pkg/controller/endpointslice`, KEP-752, KEP-1672.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from weft.api.gvr import ENDPOINTS, ENDPOINTSLICES, PODS, SERVICES
+from weft.api.selectors import LabelSelector
 from weft.api.status import ApiError
 from weft.client.base import Object
-from weft.client.informer import Key
+from weft.client.informer import Key, key_of
 from weft.controllers.pods import is_ready
 from weft.controllers.runner import Context, enqueue, owner_reference
 from weft.core.workqueue import WorkQueue
 
 SERVICE_NAME = "kubernetes.io/service-name"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+_HEADLESS = "service.kubernetes.io/headless"
+_MAX_ENDPOINTS = 100  # a slice, as Kubernetes cuts them
 _MANAGER = "endpointslice-controller.k8s.io"
 
 
@@ -31,90 +35,124 @@ def target_port(port: Object, pod: Object) -> int | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A pod that answers for a service; `ready` is what makes clients use it, `serving` whether it could."""
+
+    pod: Object
+    ready: bool
+    serving: bool
+    terminating: bool
+    hostname: str
+
+
+PortsKey = tuple[tuple[str, str, int], ...]  # (name, protocol, number) of each
+
+
 def decide(service: Object, pods: Sequence[Object]) -> tuple[list[Object], Object]:
     """(EndpointSlices, Endpoints) of a service, given the pods that its selector picks."""
-    metadata = service["metadata"]
+    slices: list[Object] = []
+    subsets: list[Object] = []
+    for ports_key, members in sorted(_groups(service, pods).items(), key=lambda entry: entry[0]):
+        ports: list[Object] = [{"name": name, "protocol": proto, "port": number} for name, proto, number in ports_key]
+        endpoints = [_endpoint(member) for member in members]
+        for start in range(0, len(endpoints), _MAX_ENDPOINTS):
+            slices.append(_slice(service, len(slices), endpoints[start : start + _MAX_ENDPOINTS], ports))
+        if subset := _subset(members, ports):
+            subsets.append(subset)
+    return slices or [_slice(service, 0, [], [])], _endpoints(service, subsets)
+
+
+def _groups(service: Object, pods: Sequence[Object]) -> dict[PortsKey, list[Member]]:
+    """Pods by what the service's ports mean on them: a named port may be another number on each."""
     publish = service["spec"].get("publishNotReadyAddresses", False)
-    groups: dict[tuple[tuple[str, str, int], ...], list[tuple[Object, bool, bool]]] = {}
+    groups: dict[PortsKey, list[Member]] = {}
     for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"])):
         status = pod.get("status", {})
         if not status.get("podIP") or status.get("phase") in ("Succeeded", "Failed"):
             continue
-        ports = []
-        for port in service["spec"].get("ports") or []:
-            number = target_port(port, pod)
-            if number is not None:
-                ports.append((port.get("name", ""), port.get("protocol", "TCP"), number))
-        terminating = bool(pod["metadata"].get("deletionTimestamp"))
-        groups.setdefault(tuple(ports), []).append((pod, is_ready(pod), terminating))
-    slices, subsets = [], []
-    for index, (ports_key, members) in enumerate(sorted(groups.items())):
-        port_list = [{"name": name, "protocol": protocol, "port": number} for name, protocol, number in ports_key]
-        endpoints = []
-        ready_addresses, other_addresses = [], []
-        for pod, ready, terminating in members:
-            reference = {
-                "kind": "Pod",
-                "namespace": metadata["namespace"],
-                "name": pod["metadata"]["name"],
-                "uid": pod["metadata"]["uid"],
-            }
-            endpoint: Object = {
-                "addresses": [pod["status"]["podIP"]],
-                "conditions": {
-                    "ready": publish or (ready and not terminating),
-                    "serving": publish or ready,
-                    "terminating": terminating,
-                },
-                "targetRef": reference,
-            }
-            address: Object = {"ip": pod["status"]["podIP"], "targetRef": reference}
-            if pod["spec"].get("nodeName"):
-                endpoint["nodeName"] = address["nodeName"] = pod["spec"]["nodeName"]
-            if pod["spec"].get("hostname") and pod["spec"].get("subdomain") == metadata["name"]:
-                endpoint["hostname"] = address["hostname"] = pod["spec"]["hostname"]
-            endpoints.append(endpoint)
-            if publish or (ready and not terminating):
-                ready_addresses.append(address)
-            elif not terminating:
-                other_addresses.append(address)
-        slices.append(_slice(service, f"{metadata['name']}-{index}", endpoints, port_list))
-        subset: Object = {"ports": [{k: v for k, v in port.items() if v != ""} for port in port_list]}
-        if ready_addresses:
-            subset["addresses"] = ready_addresses
-        if other_addresses:
-            subset["notReadyAddresses"] = other_addresses
-        if ready_addresses or other_addresses:
-            subsets.append(subset)
-    if not slices:
-        slices.append(_slice(service, f"{metadata['name']}-0", [], []))
-    endpoints_object: Object = {
-        "apiVersion": "v1",
-        "kind": "Endpoints",
-        "metadata": {
-            "name": metadata["name"],
-            "namespace": metadata["namespace"],
-            "labels": {**(metadata.get("labels") or {}), "endpoints.kubernetes.io/managed-by": "endpoint-controller"},
-        },
-        "subsets": subsets,
+        ports = tuple(
+            (port.get("name", ""), port.get("protocol", "TCP"), number)
+            for port in service["spec"].get("ports") or []
+            if (number := target_port(port, pod)) is not None
+        )
+        serving, terminating = is_ready(pod), bool(pod["metadata"].get("deletionTimestamp"))
+        named = pod["spec"].get("subdomain") == service["metadata"]["name"]
+        hostname = pod["spec"].get("hostname", "") if named else ""
+        ready = publish or (serving and not terminating)
+        groups.setdefault(ports, []).append(Member(pod, ready, serving, terminating, hostname))
+    return groups
+
+
+def _endpoint(member: Member) -> Object:
+    endpoint: Object = {
+        "addresses": [member.pod["status"]["podIP"]],
+        "conditions": {"ready": member.ready, "serving": member.serving, "terminating": member.terminating},
     }
-    return slices, endpoints_object
+    return endpoint | _where(member)
 
 
-def _slice(service: Object, name: str, endpoints: list[Object], ports: list[Any]) -> Object:
+def _where(member: Member) -> Object:
+    """What an endpoint and an address say alike."""
+    metadata = member.pod["metadata"]
+    reference = {"kind": "Pod"} | {name: metadata[name] for name in ("namespace", "name", "uid")}
+    found: Object = {"targetRef": reference}
+    if member.pod["spec"].get("nodeName"):
+        found["nodeName"] = member.pod["spec"]["nodeName"]
+    if member.hostname:
+        found["hostname"] = member.hostname
+    return found
+
+
+def _subset(members: Sequence[Member], ports: Sequence[Object]) -> Object:
+    """One entry of `subsets` of the older Endpoints; empty where it would have no address."""
+
+    def addresses(of: Iterable[Member]) -> list[Object]:
+        return [{"ip": member.pod["status"]["podIP"]} | _where(member) for member in of]
+
+    subset = {
+        "addresses": addresses(member for member in members if member.ready),
+        "notReadyAddresses": addresses(member for member in members if not (member.ready or member.terminating)),
+    }
+    found: Object = {key: value for key, value in subset.items() if value}
+    if found and ports:
+        found["ports"] = [{key: value for key, value in port.items() if value != ""} for port in ports]
+    return found
+
+
+def _labels(service: Object) -> dict[str, str]:
+    headless = {_HEADLESS: ""} if service["spec"].get("clusterIP") == "None" else {}
+    return {**(service["metadata"].get("labels") or {}), **headless}
+
+
+def _slice(service: Object, index: int, endpoints: list[Object], ports: list[Object]) -> Object:
     metadata = service["metadata"]
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {
-            "name": name,
+            "name": f"{metadata['name']}-{index}",
             "namespace": metadata["namespace"],
-            "labels": {**(metadata.get("labels") or {}), SERVICE_NAME: metadata["name"], MANAGED_BY: _MANAGER},
+            "labels": {**_labels(service), SERVICE_NAME: metadata["name"], MANAGED_BY: _MANAGER},
             "ownerReferences": [owner_reference(service, SERVICES, "Service")],
         },
         "addressType": "IPv4",
         "endpoints": endpoints,
         "ports": ports,
+    }
+
+
+def _endpoints(service: Object, subsets: list[Object]) -> Object:
+    metadata = service["metadata"]
+    return {
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "labels": {**_labels(service), "endpoints.kubernetes.io/managed-by": "endpoint-controller"},
+        },
+        "subsets": subsets,
     }
 
 
@@ -135,6 +173,7 @@ class EndpointSliceController:
         self._services.on_change(enqueue(self.queue))
         self._pods.on_change(self._pod_changed)
         self._slices.on_change(self._slice_changed)
+        self._endpoints.on_change(self._endpoints_changed)
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         if old is not None and new is not None and _matters(old) == _matters(new):
@@ -153,6 +192,11 @@ class EndpointSliceController:
             if each is not None and (names := _service_of(each)):
                 self.queue.add((each["metadata"]["namespace"], names[0].split("/", 1)[1]))
 
+    def _endpoints_changed(self, old: Object | None, new: Object | None) -> None:
+        """Those that somebody deleted come again; what a service without selector has is its maker's."""
+        if new is None and old is not None:
+            self.queue.add(key_of(old))
+
     async def reconcile(self, key: Key) -> None:
         namespace, name = key
         service = self._services.get(namespace, name)
@@ -166,11 +210,7 @@ class EndpointSliceController:
         selector = service["spec"].get("selector")
         if not selector or service["spec"].get("type") == "ExternalName":
             return  # whoever made the service looks after its endpoints
-        pods = [
-            pod
-            for pod in self._pods.list(namespace)
-            if selector.items() <= (pod["metadata"].get("labels") or {}).items()
-        ]
+        pods = self._pods.list(namespace, LabelSelector.from_labels(selector))
         slices, endpoints = decide(service, pods)
         for each in slices:
             await self._write(ENDPOINTSLICES, mine.pop(each["metadata"]["name"], None), each)

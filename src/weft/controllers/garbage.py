@@ -5,19 +5,26 @@ dependents with `blockOwnerDeletion` are gone; one deleted with `orphan` first h
 Source: Kubernetes documentation "Owners and Dependents", `pkg/controller/garbagecollector`.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
-from weft.api.gvr import EVENTS, GVR
+from weft.api.gvr import CRDS, EVENTS, GVR
 from weft.api.status import ApiError
 from weft.client.base import Object
 from weft.client.informer import Informer, Key, by_owner
 from weft.controllers.runner import Context
-from weft.core.tasks import Tasks
 from weft.core.workqueue import WorkQueue
 
 _FOREGROUND, _ORPHAN = "foregroundDeletion", "orphan"
-_SYNC_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class Owners:
+    """An object's owner references by what became of the owners."""
+
+    solid: list[Object] = field(default_factory=list)
+    gone: list[Object] = field(default_factory=list)
+    waiting: list[Object] = field(default_factory=list)  # deleted in the foreground: they wait for their dependents
 
 
 class GarbageCollector:
@@ -31,60 +38,41 @@ class GarbageCollector:
         self._client = context.client
         self._watched: dict[GVR, Informer] = {}
         self._by_uid: dict[str, tuple[GVR, Object]] = {}
-        self._tasks = Tasks()
-        for gvr in kinds():
-            self._watch(gvr)
+        self._follow_kinds()
         self.informers = tuple(self._watched.values())
+        context.informers.of(CRDS).on_change(lambda old, new: self._follow_kinds())
 
-    def _watch(self, gvr: GVR) -> Informer:
-        informer = self._context.informers.of(gvr)
+    def _follow_kinds(self) -> None:
+        for gvr in self._kinds():
+            if gvr not in self._watched and gvr != EVENTS:  # which nobody owns
+                self._watch(gvr)
+
+    def _watch(self, gvr: GVR) -> None:
+        informer = self._watched[gvr] = self._context.informers.of(gvr)
         informer.add_index("owner", by_owner)
 
         def changed(old: Object | None, new: Object | None) -> None:
-            obj = new or old
-            if obj is None:
-                return
-            uid = obj["metadata"]["uid"]
             if new is not None:
+                uid = new["metadata"]["uid"]
                 self._by_uid[uid] = (gvr, new)
                 if new["metadata"].get("ownerReferences") or new["metadata"].get("deletionTimestamp"):
                     self.queue.add(("", uid))
-            else:
-                self._by_uid.pop(uid, None)
-                self._owner_changed(obj)
-            if new is not None and new["metadata"].get("deletionTimestamp"):
-                self._owner_changed(obj)
+            elif old is not None:
+                self._by_uid.pop(old["metadata"]["uid"], None)
+            if old is not None and (new is None or new["metadata"].get("deletionTimestamp")):
+                self._tell_others(old)
 
-        self._watched[gvr] = informer
         informer.on_change(changed)
-        return informer
 
-    def _owner_changed(self, owner: Object) -> None:
+    def _tell_others(self, obj: Object) -> None:
         """Its dependents, and whoever waits for it as a dependent."""
-        for _, dependent in self._dependents(owner["metadata"]["uid"]):
+        for _, dependent in self._dependents(obj["metadata"]["uid"]):
             self.queue.add(("", dependent["metadata"]["uid"]))
-        for reference in owner["metadata"].get("ownerReferences") or []:
+        for reference in obj["metadata"].get("ownerReferences") or []:
             self.queue.add(("", reference["uid"]))
 
-    async def follow_kinds(self) -> None:
-        """Starts to watch collections that were not there at the start; until cancelled."""
-        try:
-            while True:
-                for gvr in self._kinds():
-                    if gvr not in self._watched:
-                        informer = self._watch(gvr)
-                        self._tasks.start(f"informer {gvr}", informer.run)
-                await asyncio.sleep(_SYNC_SECONDS)
-        finally:
-            await self._tasks.close()
-
     def _dependents(self, uid: str) -> list[tuple[GVR, Object]]:
-        return [
-            (gvr, obj)
-            for gvr, informer in self._watched.items()
-            if gvr != EVENTS
-            for obj in informer.by_index("owner", uid)
-        ]
+        return [(gvr, obj) for gvr, informer in self._watched.items() for obj in informer.by_index("owner", uid)]
 
     async def reconcile(self, key: Key) -> None:
         uid = key[1]
@@ -98,21 +86,25 @@ class GarbageCollector:
             elif _FOREGROUND in finalizers:
                 await self._foreground(gvr, obj)
             return
-        references = obj["metadata"].get("ownerReferences") or []
-        if not references:
-            return
-        absent = [reference for reference in references if not await self._exists(reference, obj)]
-        if not absent:
-            waiting = [ref for ref in references if self._deleting_in_foreground(ref["uid"])]
-            if len(waiting) == len(references):
-                await self._delete(gvr, obj, foreground=bool(self._dependents(uid)))
-            return
-        if len(absent) == len(references):
+        owners = await self._owners(obj)
+        if owners.solid:
+            if owners.gone or owners.waiting:
+                await self._set_references(gvr, obj, owners.solid)
+        elif owners.waiting:
+            await self._delete(gvr, obj, foreground=bool(self._dependents(uid)))
+        elif owners.gone:
             await self._delete(gvr, obj)
-            return
-        gone = {reference["uid"] for reference in absent}
-        kept = [reference for reference in references if reference["uid"] not in gone]
-        await self._client.update(gvr, {**obj, "metadata": {**obj["metadata"], "ownerReferences": kept}})
+
+    async def _owners(self, obj: Object) -> Owners:
+        owners = Owners()
+        for reference in obj["metadata"].get("ownerReferences") or []:
+            if not await self._exists(reference, obj):
+                owners.gone.append(reference)
+            elif self._deleting_in_foreground(reference["uid"]):
+                owners.waiting.append(reference)
+            else:
+                owners.solid.append(reference)
+        return owners
 
     def _deleting_in_foreground(self, uid: str) -> bool:
         if uid not in self._by_uid:
@@ -124,62 +116,74 @@ class GarbageCollector:
         """Asks the API where the cache knows nothing: an owner may be younger than the cache."""
         if reference["uid"] in self._by_uid:
             return True
-        group, _, version = reference["apiVersion"].rpartition("/")
-        for gvr in self._watched:
-            if (gvr.group, gvr.version) != (group, version):
-                continue
-            kind = reference["kind"].lower()
-            if gvr.resource not in (f"{kind}s", f"{kind}es", f"{kind[:-1]}ies"):
-                continue
-            for namespace in {dependent["metadata"].get("namespace"), None}:
-                try:
-                    found = await self._client.get(gvr, reference["name"], namespace)
-                except ApiError as error:
-                    if error.code in (400, 404, 405):
-                        continue
+        group = reference["apiVersion"].rpartition("/")[0]
+        gvr = next(
+            (each for each in self._watched if each.group == group and each.resource in _plurals(reference["kind"])),
+            None,
+        )
+        if gvr is None:
+            return True  # a kind that is not served: nobody can say that its object is gone
+        # Owners live in the dependent's namespace or in none.
+        for namespace in dict.fromkeys((dependent["metadata"].get("namespace"), None)):
+            try:
+                found = await self._client.get(gvr, reference["name"], namespace)
+            except ApiError as error:
+                if error.code not in (400, 404, 405):
                     raise
+            else:
                 return bool(found["metadata"]["uid"] == reference["uid"])
-            return False
-        return True  # a kind that is not served: nobody can say that its object is gone
+        return False
 
     async def _delete(self, gvr: GVR, obj: Object, *, foreground: bool = False) -> None:
+        """Only as we saw it: whoever changed its owners meanwhile brings us back."""
         metadata = obj["metadata"]
         try:
             await self._client.delete(
-                gvr, metadata["name"], metadata.get("namespace"), uid=metadata["uid"],
+                gvr,
+                metadata["name"],
+                metadata.get("namespace"),
+                uid=metadata["uid"],
+                resource_version=metadata["resourceVersion"],
                 propagation="Foreground" if foreground else "Background",
-            )  # fmt: skip
+            )
         except ApiError as error:
-            if error.code not in (404, 409):
+            if error.code != 404:
                 raise
 
     async def _foreground(self, gvr: GVR, obj: Object) -> None:
-        dependents = self._dependents(obj["metadata"]["uid"])
-        blocking = False
-        for kind, dependent in dependents:
-            reference = next(
-                each for each in dependent["metadata"]["ownerReferences"] if each["uid"] == obj["metadata"]["uid"]
-            )
-            blocking = blocking or bool(reference.get("blockOwnerDeletion"))
+        """Sends its dependents away; lets it go when none is left that blocks it."""
+        uid = obj["metadata"]["uid"]
+        blocked = False
+        for _, dependent in self._dependents(uid):
+            references = dependent["metadata"]["ownerReferences"]
+            blocked |= any(each["uid"] == uid and each.get("blockOwnerDeletion") for each in references)
             if not dependent["metadata"].get("deletionTimestamp"):
                 self.queue.add(("", dependent["metadata"]["uid"]))
-            del kind
-        if not blocking:
+        if not blocked:
             await self._drop_finalizer(gvr, obj, _FOREGROUND)
 
     async def _orphan(self, gvr: GVR, obj: Object) -> None:
         uid = obj["metadata"]["uid"]
         for kind, dependent in self._dependents(uid):
             kept = [each for each in dependent["metadata"]["ownerReferences"] if each["uid"] != uid]
-            await self._client.update(
-                kind, {**dependent, "metadata": {**dependent["metadata"], "ownerReferences": kept}}
-            )
+            await self._set_references(kind, dependent, kept)
         await self._drop_finalizer(gvr, obj, _ORPHAN)
 
+    async def _set_references(self, gvr: GVR, obj: Object, references: Sequence[Object]) -> None:
+        await self._update(gvr, obj, ownerReferences=list(references))
+
     async def _drop_finalizer(self, gvr: GVR, obj: Object, name: str) -> None:
-        finalizers = [each for each in obj["metadata"].get("finalizers") or [] if each != name]
+        await self._update(gvr, obj, finalizers=[each for each in obj["metadata"]["finalizers"] if each != name])
+
+    async def _update(self, gvr: GVR, obj: Object, **metadata: list[object]) -> None:
         try:
-            await self._client.update(gvr, {**obj, "metadata": {**obj["metadata"], "finalizers": finalizers}})
+            await self._client.update(gvr, {**obj, "metadata": {**obj["metadata"], **metadata}})
         except ApiError as error:
             if error.code != 404:
                 raise
+
+
+def _plurals(kind: str) -> tuple[str, ...]:
+    """What the resource of a kind may be called (apimachinery `meta.UnsafeGuessKindToResource`)."""
+    name = kind.lower()
+    return name, f"{name}s", f"{name}es", f"{name[:-1]}ies"

@@ -11,6 +11,7 @@ from weft.client.base import Object
 from weft.client.informer import Key
 from weft.controllers.runner import Context, enqueue
 from weft.core.clock import rfc3339
+from weft.core.tasks import wait_all
 from weft.core.workqueue import WorkQueue
 
 _LOOK_AGAIN = 0.25
@@ -35,10 +36,9 @@ class NamespaceController:
         name = key[1]
         left: dict[str, int] = {}
         for gvr in self._kinds():
-            found = await self._client.list(gvr, name)
-            for obj in found.items:
-                await self._delete(gvr, name, obj)
-            if found.items and (remaining := len((await self._client.list(gvr, name)).items)):
+            present = await self._list(gvr, name)
+            await wait_all(self._delete(gvr, name, obj) for obj in present)
+            if present and (remaining := len(await self._list(gvr, name))):
                 left[str(gvr)] = remaining
         if left:
             await self._tell(namespace, left)
@@ -48,6 +48,14 @@ class NamespaceController:
         if "kubernetes" in finalizers:
             spec = {**namespace["spec"], "finalizers": [each for each in finalizers if each != "kubernetes"]}
             await self._client.update(NAMESPACES, {**namespace, "spec": spec}, subresource="finalize")
+
+    async def _list(self, gvr: GVR, namespace: str) -> Sequence[Object]:
+        try:
+            return (await self._client.list(gvr, namespace)).items
+        except ApiError as error:
+            if error.code == 404:  # a custom kind that is not served any more
+                return []
+            raise
 
     async def _delete(self, gvr: GVR, namespace: str, obj: Object) -> None:
         if obj["metadata"].get("deletionTimestamp"):

@@ -7,10 +7,11 @@ import copy
 from weft.api.gvr import GVR, NODES, PODS
 from weft.api.status import ApiError
 from weft.client.base import Object
-from weft.client.informer import Key
+from weft.client.informer import Key, key_of
 from weft.controllers.pods import condition
-from weft.controllers.runner import Context, enqueue
+from weft.controllers.runner import Context
 from weft.core.clock import parse_rfc3339, rfc3339
+from weft.core.tasks import wait_all
 from weft.core.workqueue import WorkQueue
 
 LEASES = GVR("coordination.k8s.io", "v1", "leases")
@@ -34,9 +35,17 @@ class NodeLifecycleController:
         self.informers = (self._nodes, self._pods, self._leases)
         self._recorder = context.recorder("node-controller")
         self._seen: dict[str, float] = {}
-        self._nodes.on_change(enqueue(self.queue))
+        self._nodes.on_change(self._node_changed)
         self._leases.on_change(self._lease_changed)
         self._pods.on_change(self._pod_changed)
+
+    def _node_changed(self, old: Object | None, new: Object | None) -> None:
+        if new is not None:
+            self.queue.add(key_of(new))
+        elif old is not None:
+            # A node that only registers anew keeps its pods.
+            self._seen.pop(old["metadata"]["name"], None)
+            self.queue.add_after(key_of(old), GONE_SECONDS)
 
     def _lease_changed(self, old: Object | None, new: Object | None) -> None:
         if new is not None and new["metadata"]["namespace"] == LEASE_NAMESPACE:
@@ -71,11 +80,17 @@ class NodeLifecycleController:
         except ApiError as error:
             if error.code != 404:
                 raise
-        for pod in self._pods.by_index("node", node):
-            metadata = pod["metadata"]
+        await wait_all(self._remove_pod(pod) for pod in self._pods.by_index("node", node))
+
+    async def _remove_pod(self, pod: Object) -> None:
+        metadata = pod["metadata"]
+        try:
             await self._client.delete(
                 PODS, metadata["name"], metadata["namespace"], uid=metadata["uid"], grace_period_seconds=0
             )
+        except ApiError as error:
+            if error.code not in (404, 409):
+                raise
 
     async def _mark_unknown(self, node: Object) -> None:
         stamp = rfc3339(self._clock.now())

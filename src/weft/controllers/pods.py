@@ -1,5 +1,6 @@
 """What controllers ask of a pod: whether it is active, ready, available, and which of several to delete first."""
 
+import math
 from typing import Any
 
 from weft.client.base import Object
@@ -44,19 +45,31 @@ def deletion_rank(pod: Object, same_node: int) -> tuple[Any, ...]:
     """
     status = pod.get("status", {})
     phase = {"Pending": 0, "Unknown": 1}.get(status.get("phase", "Pending"), 2)
-    ready = condition(pod, "Ready")
-    since = parse_rfc3339(ready["lastTransitionTime"]) if ready and ready.get("lastTransitionTime") else 0.0
+    ready = is_ready(pod)
     restarts = max((each.get("restartCount", 0) for each in status.get("containerStatuses") or []), default=0)
-    annotations = pod["metadata"].get("annotations") or {}
-    cost = int(annotations.get("controller.kubernetes.io/pod-deletion-cost", 0) or 0)
     created = parse_rfc3339(pod["metadata"].get("creationTimestamp") or "1970-01-01T00:00:00Z")
     return (
         bool(pod.get("spec", {}).get("nodeName")),
         phase,
-        is_ready(pod),
-        cost,
+        ready,
+        _deletion_cost(pod),
         -same_node,
-        -since,
+        -_ready_since(pod) if ready else 0.0,
         -restarts,
         -created,
     )
+
+
+def _ready_since(pod: Object) -> float:
+    """A pod that does not say since when counts as ready just now."""
+    ready = condition(pod, "Ready")
+    stamp = ready.get("lastTransitionTime") if ready is not None else None
+    return parse_rfc3339(stamp) if stamp else math.inf
+
+
+def _deletion_cost(pod: Object) -> int:
+    text = (pod["metadata"].get("annotations") or {}).get("controller.kubernetes.io/pod-deletion-cost", "0")
+    try:
+        return int(text)
+    except ValueError:  # a mistake in an annotation must not stop the controller
+        return 0

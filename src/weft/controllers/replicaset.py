@@ -4,72 +4,70 @@
 Source: Kubernetes `pkg/controller/replicaset`, `pkg/controller/controller_ref_manager.go`.
 """
 
-import copy
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from weft.api.gvr import PODS, REPLICASETS
 from weft.api.selectors import LabelSelector
 from weft.api.status import ApiError
 from weft.client.base import Object
 from weft.client.informer import Key, by_owner
-from weft.controllers.pods import available_in, deletion_rank, is_active, is_ready
+from weft.controllers.claims import Claims, claim, settle, without_controller
+from weft.controllers.pods import available_in, condition, deletion_rank, is_active, is_ready
 from weft.controllers.runner import (
     Context,
     controller_of,
     enqueue,
     enqueue_controller,
+    is_namespace_ending,
     owner_reference,
 )
-from weft.core.ids import name_suffix
+from weft.core.clock import rfc3339
+from weft.core.tasks import wait_all
 from weft.core.workqueue import WorkQueue
 
 BURST = 500
 EXPECT_SECONDS = 10.0
+_FAILURE = "ReplicaFailure"
+_FROM_TEMPLATE = ("labels", "annotations", "finalizers")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to do for one ReplicaSet; `status` is what it should say then, `wake_after` when to look again."""
 
-    adopt: tuple[Object, ...] = ()
-    release: tuple[Object, ...] = ()
+    claims: Claims = field(default_factory=Claims)
     create: int = 0
     delete: tuple[Object, ...] = ()
     status: Object | None = None
     wake_after: float | None = None
 
 
-def decide(replicaset: Object, pods: Sequence[Object], now: float) -> Plan:
-    """The plan for a ReplicaSet, given its own pods and the orphans of its namespace."""
-    uid = replicaset["metadata"]["uid"]
+def decide(replicaset: Object, pods: Sequence[Object], now: float, related: Mapping[str, int] | None = None) -> Plan:
+    """The plan for a ReplicaSet, given its own pods and the orphans of its namespace.
+
+    `related` counts by node the pods that do the same work, those of sibling ReplicaSets included; without it only
+    the ReplicaSet's own count.
+    """
     spec = replicaset["spec"]
-    selector = LabelSelector.from_json(spec["selector"])
-    deleting = bool(replicaset["metadata"].get("deletionTimestamp"))
-    mine, adopt, release = [], [], []
-    for pod in pods:
-        owner = controller_of(pod)
-        matches = selector.matches(pod["metadata"].get("labels") or {})
-        if owner is not None and owner["uid"] == uid:
-            if matches:
-                mine.append(pod)
-            elif not deleting:
-                release.append(pod)
-        elif owner is None and matches and is_active(pod) and not deleting:
-            adopt.append(pod)
-    active = [pod for pod in [*mine, *adopt] if is_active(pod)]
-    wanted = spec.get("replicas", 1)
+    claims = claim(replicaset, [pod for pod in pods if is_active(pod) or controller_of(pod) is not None])
+    active = [pod for pod in [*claims.mine, *claims.adopt] if is_active(pod)]
+    wanted = int(spec.get("replicas", 1))
     create, delete = 0, []
-    if not deleting:
-        if len(active) < wanted:
-            create = min(wanted - len(active), BURST)
-        elif len(active) > wanted:
-            nodes = Counter(pod["spec"].get("nodeName", "") for pod in active)
-            ranked = sorted(active, key=lambda pod: deletion_rank(pod, nodes[pod["spec"].get("nodeName", "")]))
-            delete = ranked[: min(len(active) - wanted, BURST)]
+    if not replicaset["metadata"].get("deletionTimestamp"):
+        create = min(max(0, wanted - len(active)), BURST)
+        surplus = min(max(0, len(active) - wanted), BURST)
+        if surplus:
+            nodes = related if related is not None else count_by_node(active)
+            ranked = sorted(active, key=lambda pod: deletion_rank(pod, nodes.get(pod["spec"].get("nodeName", ""), 0)))
+            delete = ranked[:surplus]
     status, wake_after = _status(replicaset, active, now)
-    return Plan(tuple(adopt), tuple(release), create, tuple(delete), status, wake_after)
+    return Plan(claims, create, tuple(delete), status, wake_after)
+
+
+def count_by_node(pods: Sequence[Object]) -> Mapping[str, int]:
+    return Counter(pod["spec"].get("nodeName", "") for pod in pods if is_active(pod))
 
 
 def _status(replicaset: Object, active: Sequence[Object], now: float) -> tuple[Object, float | None]:
@@ -84,10 +82,19 @@ def _status(replicaset: Object, active: Sequence[Object], now: float) -> tuple[O
         "observedGeneration": replicaset["metadata"].get("generation", 0),
     }
     status = {key: value for key, value in status.items() if value or key in ("replicas", "observedGeneration")}
-    if conditions := replicaset.get("status", {}).get("conditions"):
-        status["conditions"] = [entry for entry in conditions if entry["type"] != "ReplicaFailure"]
+    conditions = replicaset.get("status", {}).get("conditions") or []
+    if others := [entry for entry in conditions if entry["type"] != _FAILURE]:
+        status["conditions"] = others
     later = [wait for wait in waits if wait]
     return status, min(later) if later else None
+
+
+def with_failure(replicaset: Object, status: Object, reason: str, message: str, now: float) -> Object:
+    """The status that says why pods cannot be made or deleted."""
+    present = condition(replicaset, _FAILURE)
+    entry = {"type": _FAILURE, "status": "True", "reason": reason, "message": message}
+    since = present["lastTransitionTime"] if present is not None else rfc3339(now)
+    return {**status, "conditions": [*status.get("conditions", []), entry | {"lastTransitionTime": since}]}
 
 
 class ReplicaSetController:
@@ -100,8 +107,9 @@ class ReplicaSetController:
         self._client, self._clock = context.client, context.clock
         self._replicasets = context.informers.of(REPLICASETS)
         self._pods = context.informers.of(PODS)
+        self._replicasets.add_index("owner", by_owner)
         self._pods.add_index("owner", by_owner)
-        self._pods.add_index("orphans", lambda pod: [] if controller_of(pod) else [pod["metadata"]["namespace"]])
+        self._pods.add_index("orphans", without_controller)
         self.informers = (self._replicasets, self._pods)
         self._recorder = context.recorder("replicaset-controller")
         # uids that we created or deleted, and that the cache does not show yet, with the time when we stop waiting.
@@ -114,34 +122,48 @@ class ReplicaSetController:
     def _orphan_changed(self, old: Object | None, new: Object | None) -> None:
         if new is None or controller_of(new) is not None:
             return
-        labels = new["metadata"].get("labels") or {}
         for replicaset in self._replicasets.list(new["metadata"]["namespace"]):
-            if LabelSelector.from_json(replicaset["spec"]["selector"]).matches(labels):
+            if LabelSelector.from_json(replicaset["spec"]["selector"]).matches(new["metadata"].get("labels")):
                 self.queue.add((replicaset["metadata"]["namespace"], replicaset["metadata"]["name"]))
 
     async def reconcile(self, key: Key) -> None:
-        namespace, name = key
-        replicaset = self._replicasets.get(namespace, name)
+        replicaset = self._replicasets.get(*key)
         if replicaset is None:
             self._created.pop(key, None)
             self._deleted.pop(key, None)
             return
-        own = list(self._pods.by_index("owner", replicaset["metadata"]["uid"]))
+        own = self._pods.by_index("owner", replicaset["metadata"]["uid"])
         if not self._caught_up(key, own):
             return  # the next change of a pod brings us back
-        plan = decide(replicaset, [*own, *self._pods.by_index("orphans", namespace)], self._clock.now())
-        for pod in plan.release:
-            await self._set_owner(pod, None)
-        for pod in plan.adopt:
-            await self._set_owner(pod, replicaset)
-        for _ in range(plan.create):
-            await self._create(key, replicaset)
-        for pod in plan.delete:
-            await self._delete(key, replicaset, pod)
-        if plan.status is not None and plan.status != replicaset.get("status"):
-            await self._client.update(REPLICASETS, {**replicaset, "status": plan.status}, subresource="status")
+        now = self._clock.now()
+        pods = [*own, *self._pods.by_index("orphans", key[0])]
+        plan = decide(replicaset, pods, now, self._related(replicaset))
+        status = plan.status or {}
+        await settle(self._client, plan.claims, replicaset, REPLICASETS, PODS)
+        failure: ApiError | None = None
+        try:
+            await self._create_all(key, replicaset, plan.create)
+            await wait_all(self._delete(key, replicaset, pod) for pod in plan.delete)
+        except ApiError as error:
+            if is_namespace_ending(error):
+                raise
+            failure = error
+            reason = "FailedCreate" if plan.create else "FailedDelete"
+            status = with_failure(replicaset, status, reason, str(error), now)
+        if status != replicaset.get("status"):
+            await self._client.update(REPLICASETS, {**replicaset, "status": status}, subresource="status")
+        if failure is not None:
+            raise failure
         if plan.wake_after is not None:
             self.queue.add_after(key, plan.wake_after + 0.01)
+
+    def _related(self, replicaset: Object) -> Mapping[str, int]:
+        """Active pods by node of the ReplicaSet and of those with the same controller."""
+        owner = controller_of(replicaset)
+        siblings = self._replicasets.by_index("owner", owner["uid"]) if owner is not None else [replicaset]
+        return count_by_node(
+            [pod for each in siblings for pod in self._pods.by_index("owner", each["metadata"]["uid"])]
+        )
 
     def _caught_up(self, key: Key, own: Sequence[Object]) -> bool:
         """Whether the cache shows what we did; if it never does, EXPECT_SECONDS later we look at it as it is."""
@@ -163,37 +185,29 @@ class ReplicaSetController:
             return False
         return True
 
-    async def _set_owner(self, pod: Object, owner: Object | None) -> None:
-        references = [entry for entry in pod["metadata"].get("ownerReferences") or [] if not entry.get("controller")]
-        if owner is not None:
-            references.append(owner_reference(owner, REPLICASETS, "ReplicaSet"))
-        changed = copy.deepcopy(pod)
-        changed["metadata"]["ownerReferences"] = references
-        await self._client.update(PODS, changed)
+    async def _create_all(self, key: Key, replicaset: Object, count: int) -> None:
+        """In batches that double, so that what fails for every pod is tried once and not for hundreds."""
+        batch = 1
+        while count > 0:
+            batch = min(batch, count)
+            await wait_all(self._create(key, replicaset) for _ in range(batch))
+            count -= batch
+            batch *= 2
 
     async def _create(self, key: Key, replicaset: Object) -> None:
         template = replicaset["spec"]["template"]
-        metadata = template.get("metadata") or {}
-        name = replicaset["metadata"]["name"]
-        pod: Object = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {
-                "generateName": f"{name}-",
-                "name": f"{name[:57]}-{name_suffix()}",
-                "namespace": key[0],
-                "labels": metadata.get("labels") or {},
-                "annotations": metadata.get("annotations") or {},
-                "ownerReferences": [owner_reference(replicaset, REPLICASETS, "ReplicaSet")],
-            },
-            "spec": template["spec"],
+        metadata = {
+            **{name: value for name in _FROM_TEMPLATE if (value := (template.get("metadata") or {}).get(name))},
+            "generateName": f"{replicaset['metadata']['name']}-",
+            "namespace": key[0],
+            "ownerReferences": [owner_reference(replicaset, REPLICASETS, "ReplicaSet")],
         }
-        if metadata.get("finalizers"):
-            pod["metadata"]["finalizers"] = metadata["finalizers"]
+        pod: Object = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
         try:
             made = await self._client.create(PODS, pod, key[0])
         except ApiError as error:
-            self._recorder.event(replicaset, "Warning", "FailedCreate", f"Error creating: {error}")
+            if not is_namespace_ending(error):
+                self._recorder.event(replicaset, "Warning", "FailedCreate", f"Error creating: {error}")
             raise
         if self._pods.get(key[0], made["metadata"]["name"]) is None:  # else the watch was faster than the answer
             self._created.setdefault(key, {})[made["metadata"]["uid"]] = self._clock.monotonic() + EXPECT_SECONDS
@@ -204,8 +218,10 @@ class ReplicaSetController:
         try:
             await self._client.delete(PODS, metadata["name"], key[0], uid=metadata["uid"])
         except ApiError as error:
-            if error.code != 404:
-                raise
+            if error.code == 404:
+                return
+            self._recorder.event(replicaset, "Warning", "FailedDelete", f"Error deleting: {error}")
+            raise
         present = self._pods.get(key[0], metadata["name"])
         if present is not None and not present["metadata"].get("deletionTimestamp"):
             self._deleted.setdefault(key, {})[metadata["uid"]] = self._clock.monotonic() + EXPECT_SECONDS

@@ -27,6 +27,15 @@ def template_hash(template: Object, collision_count: int = 0) -> str:
     return "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in digest[:10])
 
 
+def present_hash(deployment: Object) -> str:
+    """The hash label of the Deployment's present template."""
+    return template_hash(deployment["spec"]["template"], deployment.get("status", {}).get("collisionCount", 0))
+
+
+def replicaset_name(deployment: Object) -> str:
+    return f"{deployment['metadata']['name']}-{present_hash(deployment)}"
+
+
 def same_template(first: Object, second: Object) -> bool:
     """Whether two pod templates are the same but for the hash label."""
     return _without_hash(first) == _without_hash(second)
@@ -46,10 +55,20 @@ def resolve(value: Any, total: int, *, round_up: bool) -> int:
     return int(value)
 
 
+def desired(deployment: Object) -> int:
+    return int(deployment["spec"].get("replicas", 1))
+
+
+def is_recreate(deployment: Object) -> bool:
+    return bool(deployment["spec"].get("strategy", {}).get("type") == "Recreate")
+
+
 def surge_and_unavailable(deployment: Object) -> tuple[int, int]:
     """(maxSurge, maxUnavailable) as numbers; both zero would never move, so then one may be unavailable."""
+    if is_recreate(deployment):
+        return 0, 0
     rolling = deployment["spec"].get("strategy", {}).get("rollingUpdate") or {}
-    wanted = deployment["spec"].get("replicas", 1)
+    wanted = desired(deployment)
     surge = resolve(rolling.get("maxSurge", "25%"), wanted, round_up=True)
     unavailable = resolve(rolling.get("maxUnavailable", "25%"), wanted, round_up=False)
     if surge == 0 and unavailable == 0:
@@ -65,66 +84,71 @@ def available(replicaset: Object) -> int:
     return int(replicaset.get("status", {}).get("availableReplicas", 0))
 
 
+def _kept(replicaset: Object) -> int:
+    """The available pods that it keeps: a status may still count some that its new size has already given up."""
+    return min(available(replicaset), size(replicaset))
+
+
 def rolling_sizes(deployment: Object, new: Object, old: Sequence[Object]) -> dict[str, int]:
     """The next size of each ReplicaSet, by name, of a rolling update; `old` from the oldest to the youngest."""
-    wanted = deployment["spec"].get("replicas", 1)
+    wanted = desired(deployment)
     surge, unavailable = surge_and_unavailable(deployment)
     sizes = {each["metadata"]["name"]: size(each) for each in [new, *old]}
     name = new["metadata"]["name"]
-    if sizes[name] > wanted:
-        sizes[name] = wanted
-    elif sizes[name] < wanted:
-        room = wanted + surge - sum(sizes.values())
-        sizes[name] += max(0, min(room, wanted - sizes[name]))
-        if sizes[name] != size(new):
-            return sizes
-    return _shrink_old(sizes, new, old, wanted - unavailable)
+    if size(new) > wanted:
+        return sizes | {name: wanted}
+    room = wanted + surge - sum(sizes.values())
+    if size(new) < wanted and room > 0:
+        return sizes | {name: min(size(new) + room, wanted)}
+    return sizes | _shrink_old(new, old, wanted - unavailable)
 
 
-def _shrink_old(sizes: dict[str, int], new: Object, old: Sequence[Object], min_available: int) -> dict[str, int]:
+def _shrink_old(new: Object, old: Sequence[Object], min_available: int) -> dict[str, int]:
     """First those that do not work anyway, then available ones as far as `min_available` allows."""
-    sizes = dict(sizes)
-    new_unavailable = sizes[new["metadata"]["name"]] - available(new)
-    may_go = sum(sizes.values()) - min_available - max(0, new_unavailable)
+    sizes = {each["metadata"]["name"]: size(each) for each in old}
+    may_go = size(new) + sum(sizes.values()) - min_available - (size(new) - _kept(new))
     for each in old:
-        name = each["metadata"]["name"]
-        broken = min(sizes[name] - available(each), may_go)
+        broken = min(size(each) - _kept(each), may_go)
         if broken > 0:
-            sizes[name] -= broken
+            sizes[each["metadata"]["name"]] -= broken
             may_go -= broken
-    may_go = sum(available(each) for each in [new, *old]) - min_available
+    # What was shrunk so far was not available: the rest still is.
+    may_go = sum(_kept(each) for each in [new, *old]) - min_available
     for each in old:
-        name = each["metadata"]["name"]
-        # What was shrunk above was not available: the rest still is.
-        step = min(sizes[name], may_go)
+        step = min(sizes[each["metadata"]["name"]], may_go)
         if step > 0:
-            sizes[name] -= step
+            sizes[each["metadata"]["name"]] -= step
             may_go -= step
     return sizes
 
 
 def proportional_sizes(deployment: Object, sets: Sequence[Object]) -> dict[str, int]:
     """Sizes when the Deployment was scaled in the middle of a rollout: each set in its proportion."""
-    wanted = deployment["spec"].get("replicas", 1)
+    wanted = desired(deployment)
     surge, _ = surge_and_unavailable(deployment)
     allowed = wanted + surge if wanted > 0 else 0
     total = sum(size(each) for each in sets)
-    to_add = allowed - total
+    left = allowed - total
     sizes = {each["metadata"]["name"]: size(each) for each in sets}
     # Larger sets first; of equal ones the newer first when growing, the older first when shrinking.
-    ordered = sorted(sets, key=lambda each: each["metadata"].get("creationTimestamp") or "", reverse=to_add > 0)
+    growing = left > 0
+    ordered = sorted(sets, key=lambda each: each["metadata"].get("creationTimestamp") or "", reverse=growing)
     ordered.sort(key=size, reverse=True)
-    left = to_add
     for each in ordered:
-        name = each["metadata"]["name"]
-        before = int((each["metadata"].get("annotations") or {}).get(MAXIMUM, total) or total)
-        if left == 0 or total == 0:
+        if left == 0:
             break
-        share = round(sizes[name] * allowed / max(1, before)) - sizes[name]
-        share = max(0, min(share, left)) if to_add > 0 else min(0, max(share, left))
-        sizes[name] += share
+        before = _annotated_maximum(each) or int(deployment.get("status", {}).get("replicas", 0)) or total
+        share = math.floor(size(each) * allowed / before + 0.5) - size(each)
+        share = max(0, min(share, left)) if growing else min(0, max(share, left))
+        sizes[each["metadata"]["name"]] += share
         left -= share
     if left and ordered:
         first = ordered[0]["metadata"]["name"]
         sizes[first] = max(0, sizes[first] + left)
     return sizes
+
+
+def _annotated_maximum(replicaset: Object) -> int:
+    """How many pods there could be in all when this set was last sized."""
+    text = (replicaset["metadata"].get("annotations") or {}).get(MAXIMUM, "")
+    return int(text) if text.isdigit() else 0

@@ -97,6 +97,11 @@ def owner_reference(owner: Object, gvr: GVR, kind: str) -> Object:
     }
 
 
+def is_namespace_ending(error: ApiError) -> bool:
+    """Nothing can be made in a namespace that is being deleted, and nothing needs to be."""
+    return any(cause.reason == "NamespaceTerminating" for cause in error.causes)
+
+
 async def run_controllers(context: Context, controllers: Sequence[Controller], *, workers: int = 4) -> None:
     """Runs informers, recorders and controllers until cancelled."""
     tasks = Tasks()
@@ -122,6 +127,8 @@ async def _work(controller: Controller) -> None:
             await controller.reconcile(key)
             controller.queue.forget(key)
         except ApiError as error:
+            if is_namespace_ending(error):
+                continue  # and so is whatever the key names
             delay = controller.queue.retry(key)
             level = logging.DEBUG if error.code in (404, 409) else logging.WARNING
             logger.log(level, "%s %s: %s", controller.name, "/".join(key), error, extra={"delay": delay})

@@ -22,9 +22,9 @@ def decide(pod: Object, nodes: Sequence[NodeInfo]) -> Decision:
     reasons: Counter[str] = Counter()
     best: tuple[float, str] | None = None
     for info in nodes:
-        reason = next((why for rule in FILTERS if (why := rule(pod, info)) is not None), None)
-        if reason is not None:
-            reasons[reason] += 1
+        refused = next((why for rule in FILTERS if (why := rule(pod, info))), None)
+        if refused:
+            reasons.update(refused)
             continue
         total = sum(rule(pod, info) for rule in SCORES)
         if best is None or total > best[0]:
@@ -33,5 +33,5 @@ def decide(pod: Object, nodes: Sequence[NodeInfo]) -> Decision:
         return Decision(node=best[1])
     if not nodes:
         return Decision(message="no nodes available to schedule pods")
-    listed = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+    listed = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items()))
     return Decision(message=f"0/{len(nodes)} nodes are available: {listed}.")

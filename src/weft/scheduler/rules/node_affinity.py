@@ -1,10 +1,12 @@
 """`nodeSelector` and required node affinity (`plugins/nodeaffinity`)."""
 
+from collections.abc import Sequence
+
 from weft.client.base import Object
 from weft.scheduler.snapshot import NodeInfo
 
 
-def filter(pod: Object, info: NodeInfo) -> str | None:
+def filter(pod: Object, info: NodeInfo) -> Sequence[str]:
     labels = info.node["metadata"].get("labels") or {}
     affinity = ((pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}).get(
         "requiredDuringSchedulingIgnoredDuringExecution"
@@ -12,7 +14,7 @@ def filter(pod: Object, info: NodeInfo) -> str | None:
     fits = (pod["spec"].get("nodeSelector") or {}).items() <= labels.items() and (
         affinity is None or any(_term(term, labels, info.name) for term in affinity["nodeSelectorTerms"])
     )
-    return None if fits else "node(s) didn't match Pod's node affinity/selector"
+    return () if fits else ("node(s) didn't match Pod's node affinity/selector",)
 
 
 def _term(term: Object, labels: dict[str, str], name: str) -> bool:

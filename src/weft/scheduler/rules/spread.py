@@ -9,6 +9,7 @@ def score(pod: Object, info: NodeInfo) -> float:
     if not owners:
         return 100.0
     same = sum(
-        any(each["uid"] in owners for each in other["metadata"].get("ownerReferences") or []) for other in info.pods
+        any(each["uid"] in owners for each in other["metadata"].get("ownerReferences") or [])
+        for other in info.pods.values()
     )
     return 100.0 / (1 + same)

@@ -1,5 +1,7 @@
 """Taints keep pods off a node that do not tolerate them (`plugins/tainttoleration`)."""
 
+from collections.abc import Sequence
+
 from weft.client.base import Object
 from weft.scheduler.snapshot import NodeInfo
 
@@ -16,8 +18,8 @@ def tolerated(pod: Object, taint: Object) -> bool:
     return False
 
 
-def filter(pod: Object, info: NodeInfo) -> str | None:
+def filter(pod: Object, info: NodeInfo) -> Sequence[str]:
     for taint in info.node["spec"].get("taints") or []:
         if taint["effect"] in ("NoSchedule", "NoExecute") and not tolerated(pod, taint):
-            return f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value', '')}}}"
-    return None
+            return (f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value', '')}}}",)
+    return ()

@@ -1,5 +1,7 @@
 """A cordoned node takes no new pods (`pkg/scheduler/framework/plugins/nodeunschedulable`)."""
 
+from collections.abc import Sequence
+
 from weft.client.base import Object
 from weft.scheduler.rules.taints import tolerated
 from weft.scheduler.snapshot import NodeInfo
@@ -7,7 +9,7 @@ from weft.scheduler.snapshot import NodeInfo
 _TAINT = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 
 
-def filter(pod: Object, info: NodeInfo) -> str | None:
+def filter(pod: Object, info: NodeInfo) -> Sequence[str]:
     if info.node["spec"].get("unschedulable") and not tolerated(pod, _TAINT):
-        return "node(s) were unschedulable"
-    return None
+        return ("node(s) were unschedulable",)
+    return ()
