@@ -1,12 +1,14 @@
-"""Images over Docker's API: list, pull, import, inspect, history, push, tag, remove, prune, commit, search."""
+"""Images over Docker's API: list, pull, push, tag, remove, prune, inspect, history; commit, export, import, save, load."""
 
+import asyncio
 import base64
 import binascii
 import json
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from aiohttp import web
 
@@ -14,6 +16,8 @@ from weft.container.base import Credentials, Image
 from weft.container.engine import Engine
 from weft.container.images.build import configuration, parser
 from weft.container.images.remote import Remote
+from weft.container.images.threads import in_thread
+from weft.container.snapshots.pack import write_tar
 from weft.container.spec import ContainerSpec
 from weft.core.clock import rfc3339_micro
 from weft.core.errors import InvalidError, NotFoundError, UnsupportedError, WeftError
@@ -142,9 +146,7 @@ class ImageRoutes:
         if target:
             Reference.parse(target)
         config = _changed({}, query.getall("changes", []))
-        directory = self._engine.settings.paths.lib / "tmp"
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=directory) as file:
+        with tempfile.NamedTemporaryFile(dir=_scratch(self._engine)) as file:
             await spool(request, Path(file.name))
             with open_archive(Path(file.name)) as source:
                 image = await self._images.import_tar(lambda: source.read(1 << 20), config, query.get("message", ""))
@@ -152,6 +154,39 @@ class ImageRoutes:
             self._images.tag(image.id, target)
         async with JsonLines(request) as lines:
             lines.put({"status": image.id})
+        return lines.response
+
+    async def save(self, request: web.Request) -> web.StreamResponse:
+        """One image (`/images/{name}/get`) or several (`/images/get?names=`)."""
+        name = request.match_info.get("name")
+        names = [name] if name is not None else request.query.getall("names", [])
+        if not names:
+            raise InvalidError("no images are named")
+        with tempfile.TemporaryFile(dir=_scratch(self._engine)) as file:
+            await self._images.save(names, file)
+            return await _send(request, file)
+
+    async def export(self, request: web.Request) -> web.StreamResponse:
+        """A container's files as a tar, without what makes them layers."""
+        with tempfile.TemporaryFile(dir=_scratch(self._engine)) as file:
+            async with self._engine.containers.root(request.match_info["id"]) as root:
+                await in_thread(write_tar, str(root.path), file, whiteouts=False)
+            return await _send(request, file)
+
+    async def load(self, request: web.Request) -> web.StreamResponse:
+        with tempfile.NamedTemporaryFile(dir=_scratch(self._engine)) as file:
+            await spool(request, Path(file.name))
+            with (
+                open_archive(Path(file.name)) as source,
+                tempfile.NamedTemporaryFile(dir=_scratch(self._engine)) as tar,
+            ):
+                await in_thread(shutil.copyfileobj, source, tar, 1 << 20)
+                tar.flush()
+                loaded = await self._images.load(Path(tar.name))
+        async with JsonLines(request) as lines:
+            for image, names in loaded:
+                for text in [f"Loaded image: {name}" for name in names] or [f"Loaded image ID: {image.id}"]:
+                    lines.put({"stream": f"{text}\n"})
         return lines.response
 
     async def inspect(self, request: web.Request) -> web.Response:
@@ -232,6 +267,23 @@ class ImageRoutes:
         return web.json_response({"CachesDeleted": None, "SpaceReclaimed": 0})
 
 
+def _scratch(engine: Engine) -> Path:
+    """For archives in passing; cleared when the engine starts."""
+    directory = engine.settings.paths.lib / "tmp"
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+async def _send(request: web.Request, file: IO[bytes]) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "application/x-tar"})
+    response.content_length = file.tell()
+    file.seek(0)
+    await response.prepare(request)
+    while block := await asyncio.to_thread(file.read, 1 << 20):
+        await response.write(block)
+    return response
+
+
 def _matches(image: Image, pattern: str) -> bool:
     import fnmatch
 
@@ -285,12 +337,16 @@ def routes(engine: Engine) -> list[web.RouteDef]:
         web.post("/images/create", handlers.create),
         web.get("/images/search", handlers.search),
         web.post("/images/prune", handlers.prune),
+        web.get("/images/get", handlers.save),
+        web.get("/images/{name:.+}/get", handlers.save),
+        web.post("/images/load", handlers.load),
         web.get("/images/{name:.+}/json", handlers.inspect),
         web.get("/images/{name:.+}/history", handlers.history),
         web.post("/images/{name:.+}/push", handlers.push),
         web.post("/images/{name:.+}/tag", handlers.tag),
         web.delete("/images/{name:.+}", handlers.remove),
         web.post("/commit", handlers.commit),
+        web.get("/containers/{id}/export", handlers.export),
         web.get("/distribution/{name:.+}/json", handlers.distribution),
         web.post("/build/prune", handlers.build_prune),
     ]

@@ -7,32 +7,31 @@ digest and every layer by its diff id before the image gets a name; what fails l
 import asyncio
 import json
 import logging
-import platform
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from weft.container.base import Credentials, Events, Image, Progress, ProgressSink, RootFilesystem
 from weft.container.content import ContentStore
+from weft.container.images import archives
 from weft.container.images.database import Database, Entry, Layer
-from weft.container.images.remote import Remote
+from weft.container.images.machine import ARCHITECTURE
 from weft.container.images.threads import in_thread
+from weft.container.images.transfer import Transfer
 from weft.container.snapshots.overlay import Overlays
 from weft.container.snapshots.pack import Packed, pack_layer, store_tar
 from weft.core.clock import parse_rfc3339
 from weft.core.errors import ConflictError, InvalidError, NotFoundError
 from weft.oci import digest as digests
 from weft.oci import manifest as manifests
-from weft.oci.manifest import Descriptor, Manifest
+from weft.oci.manifest import Descriptor
 from weft.oci.reference import Reference
 
 logger = logging.getLogger(__name__)
-ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}.get(platform.machine(), platform.machine())
-_PARALLEL = 3
 Removed = tuple[Literal["Untagged", "Deleted"], str]
 
 
@@ -67,6 +66,7 @@ class ImageStore:
                 self._overlays.unmount(name, delete=True)
         shutil.rmtree(self._root / "tmp", ignore_errors=True)  # likewise its context, and archives on their way in
         self.database = Database(self._root / "images.db")
+        self._transfer = Transfer(self.database, self.content, self._overlays)
         self._collect()
 
     async def close(self) -> None:
@@ -91,7 +91,8 @@ class ImageStore:
     def history(self, reference: str) -> Sequence[Mapping[str, Any]]:
         """Docker's history, newest first: Id, Created, CreatedBy, Tags, Size, Comment."""
         entry = self._find(reference)
-        sizes = [layer.blob.size for layer in entry.layers]
+        chains = [digests.chain_id(entry.diff_ids[: index + 1]) for index in range(len(entry.layers))]
+        sizes = [self._overlays.size(chain) for chain in chains]
         rows: list[Mapping[str, Any]] = []
         index = 0
         for item in entry.config.get("history") or []:
@@ -254,122 +255,88 @@ class ImageStore:
         if stale:
             threading.Thread(target=_remove_all, args=(stale,)).start()
 
-    # Pull and push
+    # Coming and going
 
     async def pull(
         self, reference: str, *, credentials: Credentials | None = None, progress: ProgressSink | None = None
     ) -> Image:
         parsed = Reference.parse(reference)
-        tell = progress or (lambda _: None)
         lock = self._pulls.setdefault(str(parsed), asyncio.Lock())
-        async with lock, Remote(parsed, credentials) as remote:
-            with self.working():
-                image = await self._pull(parsed, remote, tell)
-        self._pulls.pop(str(parsed), None)
-        self._events.publish("image", "pull", parsed.familiar, {"name": parsed.familiar_name})
-        return image
-
-    async def _pull(self, parsed: Reference, remote: Remote, tell: ProgressSink) -> Image:
-        top = await remote.manifest(parsed.target)
-        tell(Progress(f"Pulling from {parsed.path}", id=parsed.target))
-        chosen = top
-        if top.is_index:
-            entry = manifests.choose(top, ARCHITECTURE)
-            if entry is None:
-                raise NotFoundError(f"no matching manifest for linux/{ARCHITECTURE} in the manifest list entries")
-            chosen = await remote.manifest(entry.digest)
-        image, fresh = await self._fetch(remote, chosen, tell)
-        tags = (f"{parsed.name}:{parsed.tag}",) if parsed.tag and not parsed.digest else ()
-        self.database.add(image, tags=tags, digests=((parsed.name, top.digest),))
-        tell(Progress(f"Digest: {top.digest}"))
-        what = "Downloaded newer image" if fresh else "Image is up to date"
-        tell(Progress(f"Status: {what} for {parsed.familiar}"))
-        return self._image(self.database.images[image.id])
-
-    async def _fetch(self, remote: Remote, chosen: Manifest, tell: ProgressSink) -> tuple[Entry, bool]:
-        """Config and layers of a manifest, all checked; whether anything had to be fetched."""
-        assert chosen.config is not None
-        if present := self.database.images.get(chosen.config.digest):
-            return present, False
-        if not self.content.exists(chosen.config.digest):
-            await remote.fetch_blob(chosen.config, self.content, lambda _: None)
-        config = parse_config(self.content.read(chosen.config.digest))
-        diff_ids = config["rootfs"]["diff_ids"]
-        if len(diff_ids) != len(chosen.layers):
-            raise InvalidError(f"image has {len(chosen.layers)} layers, its config names {len(diff_ids)}")
-        slots = asyncio.Semaphore(_PARALLEL)
-        ready = [asyncio.Event() for _ in diff_ids]
-        sizes = [0] * len(diff_ids)
-
-        async def layer(index: int) -> None:
-            blob, short = chosen.layers[index], _short(chosen.layers[index].digest)
-            chain = digests.chain_id(diff_ids[: index + 1])
-            tell(Progress("Pulling fs layer", id=short))
-            if self.content.exists(blob.digest):
-                tell(Progress("Already exists", id=short))
-            else:
-                async with slots:
-                    await remote.fetch_blob(
-                        blob, self.content, lambda done: tell(Progress("Downloading", short, done, blob.size))
-                    )
-                tell(Progress("Download complete", id=short))
-            if index:
-                await ready[index - 1].wait()
-            sizes[index] = await in_thread(self._overlays.unpack, chain, diff_ids[index], blob.digest)
-            ready[index].set()
-            tell(Progress("Pull complete", id=short))
-
         try:
-            async with asyncio.TaskGroup() as group:
-                for index in range(len(diff_ids)):
-                    group.create_task(layer(index))
-        except ExceptionGroup as errors:
-            raise errors.exceptions[0] from None
-        layers = tuple(Layer(diff_id, blob) for diff_id, blob in zip(diff_ids, chosen.layers, strict=True))
-        return Entry(chosen.config.digest, config, layers, sum(sizes), time.time(), "", chosen.raw), True
+            async with lock:
+                with self.working():
+                    entry = await self._transfer.pull(parsed, credentials, progress or _ignore)
+        finally:
+            if not lock.locked():
+                self._pulls.pop(str(parsed), None)
+        self._events.publish("image", "pull", parsed.familiar, {"name": parsed.familiar_name})
+        return self._image(entry)
 
     async def push(
         self, reference: str, *, credentials: Credentials | None = None, progress: ProgressSink | None = None
     ) -> str:
         parsed = Reference.parse(reference)
-        image = self.database.tags.get(f"{parsed.name}:{parsed.tag}")
-        if image is None:
-            raise NotFoundError(f"An image does not exist locally with the tag: {parsed.familiar_name}")
-        entry = self.database.images[image]
-        tell = progress or (lambda _: None)
-        tell(Progress(f"The push refers to repository [{parsed.name}]"))
-        manifest = self._manifest_of(entry)
-        assert manifest.config is not None
-        async with Remote(parsed, credentials) as remote:
-            for layer in entry.layers:
-                tell(Progress("Preparing", id=_short(layer.diff_id)))
-            for layer in entry.layers:
-                await self._push_blob(remote, layer.blob, _short(layer.diff_id), tell)
-            config = Descriptor(manifest.config.media_type, entry.id, len(self.content.read(entry.id)))
-            if not await remote.has_blob(config.digest):
-                await remote.push_blob(config, self.content.path(config.digest), lambda _: None)
-            await remote.push_manifest(manifest.raw, manifest.media_type, parsed.tag)
-        self.database.add_digest(parsed.name, manifest.digest, entry.id)
-        tell(Progress(f"{parsed.tag}: digest: {manifest.digest} size: {len(manifest.raw)}"))
-        aux = {"Tag": parsed.tag, "Digest": manifest.digest, "Size": len(manifest.raw)}
-        tell(Progress("", aux=aux))
+        with self.working():
+            digest = await self._transfer.push(parsed, credentials, progress or _ignore)
         self._events.publish("image", "push", parsed.familiar, {"name": parsed.familiar_name})
-        return manifest.digest
+        return digest
 
-    async def _push_blob(self, remote: Remote, blob: Descriptor, short: str, tell: ProgressSink) -> None:
-        if await remote.has_blob(blob.digest):
-            tell(Progress("Layer already exists", id=short))
-            return
-        path = self.content.path(blob.digest)
-        await remote.push_blob(blob, path, lambda done: tell(Progress("Pushing", short, done, blob.size)))
-        tell(Progress("Pushed", id=short))
+    async def save(self, references: Sequence[str], target: IO[bytes]) -> None:
+        """Writes images as a tar; a repository without a tag stands for all its tags. Raises NotFoundError."""
+        chosen: dict[str, dict[str, None]] = {}
+        for reference in references:
+            for name, entry in self._to_save(reference):
+                names = chosen.setdefault(entry.id, {})
+                if name:
+                    names[name] = None
+        entries = [self.database.images[id] for id in chosen]
+        images = [(entry, self._transfer.manifest_of(entry), tuple(chosen[entry.id])) for entry in entries]
+        with self.working():
+            await in_thread(archives.write, target, self.content, images)
 
-    def _manifest_of(self, entry: Entry) -> Manifest:
-        if entry.manifest is not None:
-            return manifests.parse(entry.manifest)
-        size = len(self.content.read(entry.id))
-        config = Descriptor(manifests.DOCKER_CONFIG, entry.id, size)
-        return manifests.build(config, [layer.blob for layer in entry.layers])
+    def _to_save(self, reference: str) -> Sequence[tuple[str, Entry]]:
+        """The images that a reference stands for, with the name to save each under (empty for none)."""
+        entry = None
+        try:
+            entry = self._find(reference)
+            parsed = Reference.parse(reference, default_tag=False)
+        except (InvalidError, NotFoundError):
+            if entry is not None:
+                return [("", entry)]
+            parsed = Reference.parse(reference, default_tag=False)
+        if not parsed.tag and not parsed.digest:
+            named = [name for name in self.database.tags if name.rsplit(":", 1)[0] == parsed.name]
+            if named:
+                return [(_familiar(name), self.database.images[self.database.tags[name]]) for name in sorted(named)]
+        entry = self._find(reference)
+        is_tag = self.database.tags.get(f"{parsed.name}:{parsed.tag}") == entry.id
+        return [(parsed.familiar if is_tag else "", entry)]
+
+    async def load(self, archive: Path) -> Sequence[tuple[Image, Sequence[str]]]:
+        """Takes the images of a `save`d tar in, each with the names that it got. Raises InvalidError."""
+        with self.working():
+            found = await in_thread(lambda: list(archives.read(archive, self.content, ARCHITECTURE)))
+            for loaded in found:
+                for reference in loaded.references:
+                    Reference.parse(reference)
+            result: list[tuple[Image, Sequence[str]]] = []
+            for loaded in found:
+                sizes = await in_thread(self._unpack_all, loaded.layers)
+                entry = Entry(loaded.id, loaded.config, loaded.layers, sizes, time.time())
+                names = [Reference.parse(reference) for reference in loaded.references]
+                self.database.add(entry, tags=[f"{name.name}:{name.tag}" for name in names])
+                image = self._image(self.database.images[loaded.id])
+                self._events.publish("image", "load", image.id, {"name": image.id})
+                result.append((image, [name.familiar for name in names]))
+            return result
+
+    def _unpack_all(self, layers: Sequence[Layer]) -> int:
+        """Unpacks what is not yet; returns the bytes of all files."""
+        diff_ids = [layer.diff_id for layer in layers]
+        return sum(
+            self._overlays.unpack(digests.chain_id(diff_ids[: index + 1]), layer.diff_id, layer.blob.digest)
+            for index, layer in enumerate(layers)
+        )
 
     # Making images
 
@@ -433,12 +400,8 @@ class ImageStore:
         return await in_thread(self._prepare, container_id, layers)
 
     def _prepare(self, container_id: str, layers: Sequence[Layer]) -> RootFilesystem:
-        diff_ids = [layer.diff_id for layer in layers]
-        for index, layer in enumerate(layers):
-            chain = digests.chain_id(diff_ids[: index + 1])
-            if not self._overlays.has_layer(chain):
-                self._overlays.unpack(chain, layer.diff_id, layer.blob.digest)
-        return self._overlays.mount(container_id, diff_ids)
+        self._unpack_all(layers)
+        return self._overlays.mount(container_id, [layer.diff_id for layer in layers])
 
     def root(self, container_id: str) -> RootFilesystem:
         """Where a prepared container's root and changes are."""
@@ -448,21 +411,8 @@ class ImageStore:
         await in_thread(self._overlays.unmount, container_id, delete=delete)
 
 
-def parse_config(raw: bytes) -> Mapping[str, Any]:
-    """An image's config, checked as far as we rely on it; raises InvalidError."""
-    try:
-        value = json.loads(raw)
-        diff_ids = value["rootfs"]["diff_ids"]
-        if not isinstance(value.get("config") or {}, dict) or not isinstance(diff_ids, list):
-            raise TypeError
-        for diff_id in diff_ids:
-            digests.check(diff_id)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise InvalidError("image config invalid: it is no config of a container image") from None
-    found: Mapping[str, Any] = value
-    if value.get("os", "linux") != "linux":
-        raise InvalidError(f"image operating system {value['os']!r} cannot be used on this platform")
-    return found
+def _ignore(step: Progress) -> None:
+    """For callers that ask for no progress."""
 
 
 def _remove_all(directories: Sequence[Path]) -> None:

@@ -9,6 +9,7 @@ import tarfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from weft.container.content import ContentStore
 
@@ -81,7 +82,13 @@ def store_tar(stream: "Callable[[], bytes]", content: ContentStore) -> Packed:
         raise
 
 
-def write_tar(directory: str, sink: object, *, whiteouts: bool, prefix: str = "") -> None:
+class Sink(Protocol):
+    """Where a tar goes."""
+
+    def write(self, data: bytes, /) -> int: ...
+
+
+def write_tar(directory: str, sink: Sink, *, whiteouts: bool, prefix: str = "") -> None:
     """Writes the tree below `directory`, sorted by name."""
     links: dict[tuple[int, int], str] = {}
     with tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as archive:  # type: ignore[call-overload]
