@@ -118,7 +118,7 @@ class KubernetesPy:
     def apply(self, file: str) -> None:
         from kubernetes import utils
 
-        for created in utils.create_from_yaml(self.api, file):
+        for created in utils.create_from_yaml(self.api, file, apply=True, force_conflicts=True):
             say(f"created {created[0].kind} {created[0].metadata.name}")
 
     def rollout_status(self, name: str) -> None:
