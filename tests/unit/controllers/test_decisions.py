@@ -66,21 +66,21 @@ def test_finished_and_terminating_pods_do_not_count() -> None:
 def test_orphans_are_adopted_and_strangers_released() -> None:
     orphan, stranger = make_pod("a", owner=""), make_pod("b", labels={"app": "other"})
     plan = replicaset.decide(make_replicaset(1), [orphan, stranger], NOW)
-    assert [pod["metadata"]["name"] for pod in plan.adopt] == ["a"]
-    assert [pod["metadata"]["name"] for pod in plan.release] == ["b"]
+    assert [pod["metadata"]["name"] for pod in plan.claims.adopt] == ["a"]
+    assert [pod["metadata"]["name"] for pod in plan.claims.release] == ["b"]
     assert plan.create == 0
 
 
 def test_a_pod_of_another_controller_is_left_alone() -> None:
     plan = replicaset.decide(make_replicaset(1), [make_pod("a", owner="somebody")], NOW)
-    assert (plan.adopt, plan.release, plan.create) == ((), (), 1)
+    assert (plan.claims.adopt, plan.claims.release, plan.create) == ((), (), 1)
 
 
 def test_a_replicaset_on_its_way_out_makes_nothing() -> None:
     dying = make_replicaset(3)
     dying["metadata"]["deletionTimestamp"] = rfc3339(NOW)
     plan = replicaset.decide(dying, [make_pod("a", owner="")], NOW)
-    assert (plan.create, plan.adopt, plan.delete) == (0, (), ())
+    assert (plan.create, plan.claims.adopt, plan.delete) == (0, (), ())
 
 
 def test_available_waits_for_min_ready_seconds() -> None:

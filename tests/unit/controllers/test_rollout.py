@@ -58,8 +58,8 @@ class World:
         for each in plan.delete:
             del self.sets[each["metadata"]["name"]]
             changed = True
-        if plan.annotations is not None:
-            deployment["metadata"]["annotations"] = plan.annotations
+        if plan.revision is not None:
+            deployment["metadata"]["annotations"] = {rollout.REVISION: str(plan.revision)}
             changed = True
         if plan.status != deployment.get("status"):
             deployment["status"] = plan.status
@@ -160,7 +160,7 @@ def test_recreate_stops_all_before_it_starts_any() -> None:
     for _ in range(4):
         plan = deployments.decide(deployment, list(world.sets.values()), [pod], NOW)
         world.apply(deployment, plan)
-    assert world.sizes() == [0, 0], "an old pod still runs"
+    assert world.sizes() == [0], "an old pod still runs, so that there is no new version yet"
     world.settle(deployment)
     assert world.sizes() == [0, 3]
 

@@ -1,11 +1,13 @@
 """Where a pod may run: each rule on its own."""
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from weft.scheduler.cycle import decide
-from weft.scheduler.snapshot import requests_of, snapshot
+from weft.scheduler.snapshot import NodeInfo, Snapshot, requests_of
 
 Object = dict[str, Any]
 
@@ -21,9 +23,22 @@ def make_node(name: str = "n1", *, labels: Any = None, **changes: Any) -> Object
     }
 
 
+NAMES = itertools.count()
+
+
 def make_pod(cpu: str = "100m", memory: str = "64Mi", **spec: Any) -> Object:
     resources = {"requests": {"cpu": cpu, "memory": memory}}
-    return {"metadata": {"name": "p"}, "spec": {"containers": [{"resources": resources}], **spec}, "status": {}}
+    metadata = {"name": f"p{next(NAMES)}", "namespace": "default"}
+    return {"metadata": metadata, "spec": {"containers": [{"resources": resources}], **spec}, "status": {}}
+
+
+def snapshot(nodes: Sequence[Object], pods: Sequence[Object]) -> Sequence[NodeInfo]:
+    found = Snapshot()
+    for node in nodes:
+        found.set_node(node)
+    for pod in pods:
+        found.set_pod(pod)
+    return found.nodes()
 
 
 def affinity(operator: str, *values: str) -> Object:
