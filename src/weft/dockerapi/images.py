@@ -1,4 +1,4 @@
-"""Images over Docker's API: list, pull, push, tag, remove, prune, inspect, history; commit, export, import, save, load."""
+"""Images over Docker's API: list, pull, push, tag, remove, prune, inspect, history; archives in and out; commit."""
 
 import asyncio
 import base64

@@ -3,6 +3,7 @@
 import io
 import os
 import stat
+import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,26 @@ def test_modes_times_and_attributes(root: Path) -> None:
     assert (stat.S_IMODE(file.stat().st_mode), file.stat().st_mtime) == (0o4751, 1000)
     assert (stat.S_IMODE((root / "d").stat().st_mode), (root / "d").stat().st_mtime) == (0o1777, 1000)
     assert os.listxattr(file) in (["user.weft"], [])  # none where the file system takes none
+
+
+@pytest.mark.parametrize("form", ["gnu", "posix"])
+def test_sparse_files_keep_their_holes(root: Path, tmp_path: Path, form: str) -> None:
+    source = tmp_path / "outside/sparse"
+    with source.open("wb") as file:
+        for offset, text in ((0, b"begin"), (1 << 26, b"middle"), (1 << 30, b"")):
+            file.seek(offset)
+            file.write(text)
+        file.truncate(1 << 30)
+    tar = subprocess.run(
+        ["tar", "-C", str(source.parent), "-S", f"--format={form}", "-c", "sparse"], capture_output=True, check=True
+    ).stdout
+    size = unpack(io.BytesIO(tar), str(root))
+    made = root / "sparse"
+    assert (made.stat().st_size, made.stat().st_blocks * 512 <= 1 << 17, size <= 1 << 17) == (1 << 30, True, True)
+    with made.open("rb") as file:
+        assert file.read(6) == b"begin\0"
+        file.seek(1 << 26)
+        assert file.read(7) == b"middle\0"
 
 
 @pytest.mark.parametrize(

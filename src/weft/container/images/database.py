@@ -5,7 +5,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +84,16 @@ class Database:
         with self.transaction():
             self._connection.execute(
                 "INSERT INTO images VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
-                "manifest = coalesce(excluded.manifest, manifest)",
+                "manifest = coalesce(manifest, excluded.manifest)",
                 (entry.id, json.dumps(entry.config), layers, entry.size, entry.created, entry.parent, entry.manifest),
             )
             for name in tags:
                 self._set_tag(name, entry.id)
             for name, digest in digests:
                 self._connection.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", (name, digest, entry.id))
-        self.images.setdefault(entry.id, entry)
+        known = self.images.setdefault(entry.id, entry)
+        if known.manifest is None and entry.manifest is not None:
+            self.images[entry.id] = replace(known, manifest=entry.manifest)
         self.tags |= dict.fromkeys(tags, entry.id)
         self.digests |= dict.fromkeys(digests, entry.id)
 

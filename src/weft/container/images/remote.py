@@ -92,7 +92,7 @@ class Remote:
         if kind.lower() == "basic":
             if given is None or not given.username:
                 return False
-            self._token = "Basic " + base64.b64encode(f"{given.username}:{given.password}".encode()).decode()
+            self._token = _basic(given)
             return True
         if kind.lower() != "bearer":
             return False
@@ -106,8 +106,8 @@ class Remote:
             form = {**values, "grant_type": "refresh_token", "refresh_token": given.identity_token, "client_id": "weft"}
             asked = self._session.post(realm, data=form)
         else:
-            auth = aiohttp.BasicAuth(given.username, given.password) if given and given.username else None
-            asked = self._session.get(realm, params=values, auth=auth)
+            headers = {"Authorization": _basic(given)} if given is not None and given.username else {}
+            asked = self._session.get(realm, params=values, headers=headers)
         async with asked as response:
             if response.status != 200:
                 return False
@@ -206,11 +206,17 @@ class Remote:
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             message = f"unexpected status from {response.method} request to {response.url}: {response.status}"
         if response.status in (401, 403):
-            raise ForbiddenError(self._denied("pull") if response.method == "GET" else f"denied: {message}")
+            reading = response.method in ("GET", "HEAD")
+            known = response.status == 403 and not reading  # else the registry's words say less than Docker's
+            raise ForbiddenError(f"denied: {message}" if known else self._denied("pull" if reading else "push"))
         kind: type[WeftError] = NotFoundError if response.status == 404 else WeftError
         if response.status >= 500:
             kind = UnavailableError
         raise kind(message)
+
+
+def _basic(given: Credentials) -> str:
+    return "Basic " + base64.b64encode(f"{given.username}:{given.password}".encode()).decode()
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:

@@ -158,10 +158,9 @@ class ImageStore:
         entry = self._find(reference)
         names = [name for name, id in self.database.tags.items() if id == entry.id]
         pins = [key for key, id in self.database.digests.items() if id == entry.id]
-        by_id = entry.id.removeprefix("sha256:").startswith(reference.removeprefix("sha256:"))
+        parsed = self._named(reference, entry)
         removed: list[Removed] = []
-        if not by_id:
-            parsed = Reference.parse(reference)
+        if parsed is not None:
             if parsed.digest:
                 gone_tags, gone_pins = [], [key for key in pins if key == (parsed.name, parsed.digest)]
             else:
@@ -185,8 +184,12 @@ class ImageStore:
                     f"conflict: unable to delete {_short(entry.id)} (cannot be forced) - image is being used by "
                     f"container {users[0][:12]}"
                 )
-            repositories = {name.rsplit(":", 1)[0] for name in names}
-            if len(names) > 1 and not force and (len(repositories) > 1 or len(names) > 1):
+            if any(each.parent == entry.id for each in self.database.images.values()) and not names:
+                raise ConflictError(
+                    f"conflict: unable to delete {_short(entry.id)} (cannot be forced) - image has dependent child "
+                    "images"
+                )
+            if len(names) > 1 and not force:
                 raise ConflictError(
                     f"conflict: unable to delete {_short(entry.id)} (must be forced) - image is referenced in multiple "
                     "repositories"
@@ -195,6 +198,16 @@ class ImageStore:
         removed += self._delete_chain(entry)
         self._collect()
         return removed
+
+    def _named(self, reference: str, entry: Entry) -> Reference | None:
+        """The reference, where it is a name of the image and not its id."""
+        try:
+            parsed = Reference.parse(reference)
+        except InvalidError:
+            return None
+        found = self.database.digests.get((parsed.name, parsed.digest)) if parsed.digest else None
+        found = found or self.database.tags.get(f"{parsed.name}:{parsed.tag}")
+        return parsed if found == entry.id else None
 
     def _untag(self, tags: Sequence[str], pins: Sequence[tuple[str, str]]) -> Sequence[Removed]:
         removed: list[Removed] = []

@@ -12,13 +12,15 @@ import os
 import stat
 import struct
 import tarfile
+from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import IO
+from typing import IO, Any, cast
 
 from weft.core.errors import InvalidError
 
 _OPENAT2 = 437
 _RESOLVE_IN_ROOT, _RESOLVE_NO_MAGICLINKS = 0x10, 0x02
+_LARGEST = 1 << 42  # bytes of one file, holes included
 _OPAQUE, _WHITEOUT = ".wh..wh..opq", ".wh."
 _XATTR = "SCHILY.xattr."
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -163,14 +165,28 @@ class Unpacker:
 
     def _write(self, parent: int, name: str, entry: tarfile.TarInfo, content: IO[bytes] | None) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        # (offset, size) of what is data; a sparse file keeps its holes
+        pieces: Sequence[tuple[int, int]] = [(0, entry.size)]
+        if entry.issparse():
+            pieces = cast("Sequence[tuple[int, int]]", entry.sparse)
+        if sum(size for _, size in pieces) > self._left or entry.size > _LARGEST:
+            raise InvalidError("invalid archive: it is larger than it may be")
         descriptor = os.open(name, flags, 0o600, dir_fd=parent)
         with os.fdopen(descriptor, "wb") as file:
-            while content is not None and (block := content.read(1 << 20)):
-                self._left -= len(block)
-                if self._left < 0:
-                    raise InvalidError("invalid archive: it is larger than it may be")
-                file.write(block)
-                self.size += len(block)
+            source: Any = content
+            for offset, size in pieces if content is not None else ():
+                if entry.issparse():
+                    # tarfile's own object: its buffer refuses to seek in a stream, though only forward is asked for
+                    source = getattr(content, "raw", content)
+                    source.seek(offset)
+                    file.seek(offset)
+                while size and (block := source.read(min(size, 1 << 20))):
+                    file.write(block)
+                    size -= len(block)
+                    self._left -= len(block)
+                    self.size += len(block)
+            if entry.issparse():
+                file.truncate(entry.size)
 
     def _link(self, parent: int, name: str, entry: tarfile.TarInfo) -> None:
         target = PurePosixPath(clean_name(entry.linkname))
