@@ -187,16 +187,21 @@ async def test_a_deleted_pod_is_replaced_and_never_one_too_many(cluster: Cluster
     await cluster.add_node("n1")
     await client.create(DEPLOYMENTS, deployment(3), "default")
     await until(lambda: ready(cluster, 3))
-    most = 0
     for _ in range(5):
-        pods = (await client.list(PODS, "default")).items
-        await client.delete(PODS, pods[0]["metadata"]["name"], "default", grace_period_seconds=0)
+        victim = (await client.list(PODS, "default")).items[0]["metadata"]["name"]
+        await client.delete(PODS, victim, "default", grace_period_seconds=0)
+
+        async def replaced(gone: str = victim) -> bool:
+            alive = [
+                pod["metadata"]["name"]
+                for pod in (await client.list(PODS, "default")).items
+                if not pod["metadata"].get("deletionTimestamp")
+            ]
+            assert len(alive) <= 3
+            return len(alive) == 3 and gone not in alive
+
+        await until(replaced)
         await until(lambda: ready(cluster, 3))
-        alive = [
-            pod for pod in (await client.list(PODS, "default")).items if not pod["metadata"].get("deletionTimestamp")
-        ]
-        most = max(most, len(alive))
-    assert most == 3
 
 
 async def test_foreground_deletion_waits_for_the_dependents(cluster: Cluster) -> None:
