@@ -7,12 +7,15 @@ temporary file, which the next start removes.
 import hashlib
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import BinaryIO
 
 from weft.core.errors import InvalidError, NotFoundError
 from weft.core.ids import hex_id
 from weft.oci import digest as digests
+
+_WRITERS_KEPT = 7 * 24 * 3600.0  # seconds that an upload waits to be resumed
 
 
 class Writer:
@@ -38,7 +41,7 @@ class Writer:
         """Of what was written so far."""
         return "sha256:" + self._hash.hexdigest()
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes | bytearray) -> int:
         self._file.write(data)
         self._hash.update(data)
         self.size += len(data)
@@ -83,6 +86,9 @@ class ContentStore:
             shutil.rmtree(self._ingest, ignore_errors=True)
         for directory in (self._ingest, root / "sha256"):
             directory.mkdir(parents=True, exist_ok=True)
+        for stale in self._ingest.iterdir():
+            if stale.stat().st_mtime < time.time() - _WRITERS_KEPT:
+                stale.unlink()
 
     def path(self, digest: str) -> Path:
         return self.root / "sha256" / digests.check(digest).removeprefix("sha256:")

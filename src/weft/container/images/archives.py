@@ -45,7 +45,7 @@ def write(target: IO[bytes], content: ContentStore, images: Sequence[tuple[Entry
     written: set[str] = set()
     listed: list[dict[str, Any]] = []
     index: list[dict[str, Any]] = []
-    with tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT) as archive:
+    with tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT, bufsize=1 << 20) as archive:
         for entry, manifest, references in images:
             for digest in (entry.id, *(layer.blob.digest for layer in entry.layers)):
                 if digest not in written:

@@ -18,12 +18,14 @@ from yarl import URL
 
 from weft.container.base import Credentials
 from weft.container.content import ContentStore, Writer
+from weft.container.images.threads import in_thread
 from weft.core.errors import ForbiddenError, InvalidError, NotFoundError, UnavailableError, WeftError
 from weft.oci import manifest as manifests
 from weft.oci.manifest import Descriptor, Manifest
 from weft.oci.reference import DEFAULT_DOMAIN, Reference
 
 _BLOCK = 1 << 18
+_BATCH = 1 << 20  # bytes that are worth a thread
 _TRIES = 4
 _MANIFEST_LIMIT = 4 << 20
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
@@ -49,7 +51,7 @@ class Remote:
         secure = self._scheme == "https"
         connector = aiohttp.TCPConnector(ssl=ssl.create_default_context() if secure else False)
         self._session = aiohttp.ClientSession(
-            connector=connector, timeout=timeout, auto_decompress=False, trust_env=secure
+            connector=connector, timeout=timeout, auto_decompress=False, read_bufsize=_BATCH, trust_env=secure
         )
         return self
 
@@ -156,12 +158,20 @@ class Remote:
                 raise NotFoundError(f"blob {blob.digest} not found: blob unknown to registry")
             await self._check(response, (200, 206))
             skip = writer.size if response.status == 200 else 0
-            async for block in response.content.iter_chunked(_BLOCK):
-                if skip:
-                    block, skip = block[skip:], max(0, skip - len(block))
-                if writer.size + len(block) > blob.size:
-                    raise InvalidError(f"blob {blob.digest} is longer than its {blob.size} bytes")
-                writer.write(block)
+            waiting = bytearray()
+            try:
+                async for block in response.content.iter_any():
+                    if skip:
+                        block, skip = block[skip:], max(0, skip - len(block))
+                    waiting += block
+                    if writer.size + len(waiting) > blob.size:
+                        raise InvalidError(f"blob {blob.digest} is longer than its {blob.size} bytes")
+                    if len(waiting) >= _BATCH:
+                        data, waiting = waiting, bytearray()
+                        await in_thread(writer.write, data)
+                        count(writer.size)
+            finally:  # a broken connection is taken up again after what has come
+                writer.write(waiting)
                 count(writer.size)
 
     async def has_blob(self, digest: str) -> bool:

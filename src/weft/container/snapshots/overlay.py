@@ -8,19 +8,21 @@ import ctypes
 import os
 import shutil
 import threading
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from weft.container.base import RootFilesystem
 from weft.container.content import ContentStore
+from weft.container.snapshots import deflate
 from weft.container.snapshots.unpack import unpack
 from weft.core.errors import InvalidError, NotFoundError, UnsupportedError, WeftError
 from weft.core.ids import hex_id
 from weft.oci import digest as digests
 
+_DAMAGED: tuple[type[Exception], ...] = (*deflate.ERRORS, OSError, EOFError)
 _CLONE_FS = 0x200
+_BLOCK = 1 << 20
 _MNT_DETACH = 2
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -42,10 +44,10 @@ class _Inflate:
 
             self._source = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int) -> bytes:
         try:
             data: bytes = self._source.read(size)
-        except (zlib.error, OSError, EOFError) as error:
+        except _DAMAGED as error:
             raise InvalidError(f"invalid layer: {error}") from error
         self._hash.update(data)
         return data
@@ -58,27 +60,28 @@ class _Inflate:
 
 
 class _Gzip:
-    """zlib on blocks of a megabyte; the standard module's reader spends most of its time on bookkeeping."""
+    """Inflates blocks of a megabyte; the standard module's reader spends most of its time on bookkeeping."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self._inflate = zlib.decompressobj(31)
-        self._buffer = b""
+        self._inflate = deflate.decompressor()
+        self._buffer = bytearray()
 
-    def read(self, size: int = -1) -> bytes:
-        while len(self._buffer) < size or size < 0:
+    def read(self, size: int) -> bytes:
+        while len(self._buffer) < size:
             if self._inflate.eof:
-                rest = self._inflate.unused_data or self._file.read(1 << 20)
+                rest = self._inflate.unused_data or self._file.read(_BLOCK)
                 if not rest:
                     break
-                self._inflate = zlib.decompressobj(31)
-                self._buffer += self._inflate.decompress(rest)
+                self._inflate = deflate.decompressor()
+                self._buffer += self._inflate.decompress(rest, _BLOCK)
                 continue
-            block = self._inflate.unconsumed_tail or self._file.read(1 << 20)
+            block = self._inflate.unconsumed_tail or self._file.read(_BLOCK)
             if not block:
                 raise EOFError("it ends in the middle")
-            self._buffer += self._inflate.decompress(block, 4 << 20)
-        data, self._buffer = (self._buffer, b"") if size < 0 else (self._buffer[:size], self._buffer[size:])
+            self._buffer += self._inflate.decompress(block, _BLOCK)
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
         return data
 
 

@@ -6,12 +6,12 @@ import hashlib
 import os
 import stat
 import tarfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from weft.container.content import ContentStore
+from weft.container.snapshots import deflate
 
 _SKIPPED = ("trusted.overlay.", "security.selinux")
 # What the runtime makes to mount things on; in a layer it would hide what is below.
@@ -35,7 +35,7 @@ class _Sink:
     def __init__(self, write: Callable[[bytes], int], *, compress: bool) -> None:
         self._write = write
         self._hash = hashlib.sha256()
-        self._deflate = zlib.compressobj(1, zlib.DEFLATED, 31) if compress else None
+        self._deflate = deflate.compressor() if compress else None
         self.size = 0
 
     def write(self, data: bytes) -> int:
@@ -91,7 +91,7 @@ class Sink(Protocol):
 def write_tar(directory: str, sink: Sink, *, whiteouts: bool, prefix: str = "") -> None:
     """Writes the tree below `directory`, sorted by name."""
     links: dict[tuple[int, int], str] = {}
-    with tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as archive:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT, bufsize=1 << 20) as archive:  # type: ignore[call-overload]
         _walk(archive, directory, prefix, links, whiteouts)
 
 

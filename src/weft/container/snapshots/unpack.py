@@ -20,6 +20,7 @@ from weft.core.errors import InvalidError
 
 _OPENAT2 = 437
 _RESOLVE_IN_ROOT, _RESOLVE_NO_MAGICLINKS = 0x10, 0x02
+_BUFFER = 1 << 20
 _LARGEST = 1 << 42  # bytes of one file, holes included
 _OPAQUE, _WHITEOUT = ".wh..wh..opq", ".wh."
 _XATTR = "SCHILY.xattr."
@@ -234,7 +235,10 @@ def _remove_tree(parent: int, name: str) -> None:
 def unpack(stream: IO[bytes], root: str, *, whiteouts: bool = True) -> int:
     """Unpacks a tar stream; returns the bytes of its files. Raises InvalidError for what is no (safe) archive."""
     try:
-        with tarfile.open(fileobj=stream, mode="r|") as archive, Unpacker(root, whiteouts=whiteouts) as unpacker:
+        with (
+            tarfile.open(fileobj=stream, mode="r|", bufsize=_BUFFER) as archive,
+            Unpacker(root, whiteouts=whiteouts) as unpacker,
+        ):
             for entry in archive:
                 unpacker.add(entry, archive.extractfile(entry) if entry.isreg() else None)
             return unpacker.size
