@@ -5,8 +5,12 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 Daemon = Any
 
@@ -59,10 +63,17 @@ def test_digests_survive_other_clients(daemon: Daemon, tmp_path: Path) -> None:
     daemon.docker("rmi", f"{name}:a", f"{name}:oci", f"{name}:dir")
 
 
-def test_podman(daemon: Daemon, tmp_path: Path) -> None:
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """podman takes no run root of more than 50 characters."""
+    with tempfile.TemporaryDirectory(prefix="wp", dir="/tmp") as directory:
+        yield Path(directory)
+
+
+def test_podman(daemon: Daemon, short_path: Path) -> None:
     name = f"{daemon.registry}/podman/box:v1"
     podman = [
-        "podman", "--root", str(tmp_path / "root"), "--runroot", str(tmp_path / "run"), "--storage-driver", "vfs",
+        "podman", "--root", str(short_path / "root"), "--runroot", str(short_path / "run"), "--storage-driver", "vfs",
     ]  # fmt: skip
     daemon.docker("tag", "busybox", name)
     daemon.docker("push", name)
