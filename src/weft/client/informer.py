@@ -31,6 +31,12 @@ def key_of(obj: Object) -> Key:
     return metadata.get("namespace") or "", metadata["name"]
 
 
+def version_of(obj: Object) -> int:
+    """The resourceVersion as a number; 0 where the server does not count in numbers."""
+    text = obj["metadata"].get("resourceVersion", "")
+    return int(text) if text.isdigit() else 0
+
+
 def by_owner(obj: Object) -> list[str]:
     """An index function: the uids of all owners."""
     return [owner["uid"] for owner in obj["metadata"].get("ownerReferences") or []]
@@ -82,6 +88,7 @@ class Informer:
         self._handlers: list[Handler] = []
         self._indices = {"namespace": _Index(by_namespace)}
         self._synced = asyncio.Event()
+        self.version = 0  # every change up to this revision has been seen
 
     # Reading
 
@@ -140,6 +147,7 @@ class Informer:
                 ):
                     version = event.object["metadata"]["resourceVersion"]
                     delay = _FIRST_DELAY
+                    self.version = version_of(event.object)
                     if event.type != "BOOKMARK":
                         self._take(event.object, gone=event.type == "DELETED")
             except ApiError as error:
@@ -161,6 +169,7 @@ class Informer:
             self.gvr, self._namespace, label_selector=self._labels, field_selector=self._fields
         )
         self._replace(found.items)
+        self.version = int(found.resource_version) if found.resource_version.isdigit() else 0
         return found.resource_version
 
     def _replace(self, items: Sequence[Object]) -> None:

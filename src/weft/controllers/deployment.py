@@ -14,10 +14,11 @@ from weft.api.gvr import DEPLOYMENTS, PODS, REPLICASETS
 from weft.api.selectors import LabelSelector
 from weft.api.status import ApiError
 from weft.client.base import Object
-from weft.client.informer import Key, by_owner
+from weft.client.informer import Key, by_owner, key_of
 from weft.controllers import rollout
 from weft.controllers.claims import claim, settle, without_controller
 from weft.controllers.deployment_status import is_complete, status_of
+from weft.controllers.expectations import Expectations
 from weft.controllers.runner import (
     Context,
     controller_of,
@@ -214,6 +215,7 @@ class DeploymentController:
         self._replicasets.add_index("orphans", without_controller)
         self._pods.add_index("owner", by_owner)
         self.informers = (self._deployments, self._replicasets, self._pods)
+        self._expectations = Expectations(self._replicasets, context.clock)
         self._recorder = context.recorder("deployment-controller")
         self._deployments.on_change(enqueue(self.queue))
         self._replicasets.on_change(enqueue_controller(self.queue, "Deployment"))
@@ -239,6 +241,10 @@ class DeploymentController:
     async def reconcile(self, key: Key) -> None:
         deployment = self._deployments.get(*key)
         if deployment is None or deployment["metadata"].get("deletionTimestamp"):
+            self._expectations.forget(key)
+            return
+        if seconds := self._expectations.remaining(key):
+            self.queue.add_after(key, seconds)  # the next change of a ReplicaSet comes sooner
             return
         owned = self._replicasets.by_index("owner", deployment["metadata"]["uid"])
         claims = claim(deployment, [*owned, *self._replicasets.by_index("orphans", key[0])])
@@ -264,7 +270,7 @@ class DeploymentController:
     async def _create(self, deployment: Object, replicaset: Object) -> None:
         metadata = replicaset["metadata"]
         try:
-            await self._client.create(REPLICASETS, replicaset, metadata["namespace"])
+            made = await self._client.create(REPLICASETS, replicaset, metadata["namespace"])
         except ApiError as error:
             if is_namespace_ending(error):
                 raise
@@ -285,6 +291,7 @@ class DeploymentController:
                 "application/merge-patch+json", metadata["namespace"], subresource="status",
             )  # fmt: skip
             return
+        self._expectations.wrote(key_of(deployment), made)
         replicas = replicaset["spec"]["replicas"]
         if replicas:
             self._scaled(deployment, metadata["name"], 0, replicas)
@@ -292,7 +299,7 @@ class DeploymentController:
     async def _update(self, deployment: Object, replicaset: Object) -> None:
         metadata = replicaset["metadata"]
         before = self._replicasets.get(metadata["namespace"], metadata["name"])
-        await self._client.update(REPLICASETS, replicaset)
+        self._expectations.wrote(key_of(deployment), await self._client.update(REPLICASETS, replicaset))
         if before is not None and rollout.size(before) != rollout.size(replicaset):
             self._scaled(deployment, metadata["name"], rollout.size(before), rollout.size(replicaset))
 

@@ -14,6 +14,7 @@ from weft.api.status import ApiError
 from weft.client.base import Object
 from weft.client.informer import Key, by_owner
 from weft.controllers.claims import Claims, claim, settle, without_controller
+from weft.controllers.expectations import Expectations
 from weft.controllers.pods import available_in, condition, deletion_rank, is_active, is_ready
 from weft.controllers.runner import (
     Context,
@@ -28,7 +29,6 @@ from weft.core.tasks import wait_all
 from weft.core.workqueue import WorkQueue
 
 BURST = 500
-EXPECT_SECONDS = 10.0
 _FAILURE = "ReplicaFailure"
 _FROM_TEMPLATE = ("labels", "annotations", "finalizers")
 
@@ -98,7 +98,7 @@ def with_failure(replicaset: Object, status: Object, reason: str, message: str, 
 
 
 class ReplicaSetController:
-    """The loop around `decide`. Expectations keep a cache that lags from making a pod twice."""
+    """The loop around `decide`; it waits for its cache, so as not to make a pod twice."""
 
     name = "replicaset"
 
@@ -112,9 +112,7 @@ class ReplicaSetController:
         self._pods.add_index("orphans", without_controller)
         self.informers = (self._replicasets, self._pods)
         self._recorder = context.recorder("replicaset-controller")
-        # uids that we created or deleted, and that the cache does not show yet, with the time when we stop waiting.
-        self._created: dict[Key, dict[str, float]] = {}
-        self._deleted: dict[Key, dict[str, float]] = {}
+        self._expectations = Expectations(self._pods, context.clock)
         self._replicasets.on_change(enqueue(self.queue))
         self._pods.on_change(enqueue_controller(self.queue, "ReplicaSet"))
         self._pods.on_change(self._orphan_changed)
@@ -129,13 +127,13 @@ class ReplicaSetController:
     async def reconcile(self, key: Key) -> None:
         replicaset = self._replicasets.get(*key)
         if replicaset is None:
-            self._created.pop(key, None)
-            self._deleted.pop(key, None)
+            self._expectations.forget(key)
             return
-        own = self._pods.by_index("owner", replicaset["metadata"]["uid"])
-        if not self._caught_up(key, own):
-            return  # the next change of a pod brings us back
+        if seconds := self._expectations.remaining(key):
+            self.queue.add_after(key, seconds)  # the next change of a pod comes sooner
+            return
         now = self._clock.now()
+        own = self._pods.by_index("owner", replicaset["metadata"]["uid"])
         pods = [*own, *self._pods.by_index("orphans", key[0])]
         plan = decide(replicaset, pods, now, self._related(replicaset))
         status = plan.status or {}
@@ -165,26 +163,6 @@ class ReplicaSetController:
             [pod for each in siblings for pod in self._pods.by_index("owner", each["metadata"]["uid"])]
         )
 
-    def _caught_up(self, key: Key, own: Sequence[Object]) -> bool:
-        """Whether the cache shows what we did; if it never does, EXPECT_SECONDS later we look at it as it is."""
-        present = {pod["metadata"]["uid"] for pod in own}
-        going = {pod["metadata"]["uid"] for pod in own if pod["metadata"].get("deletionTimestamp")}
-        now = self._clock.monotonic()
-        created = {uid: end for uid, end in self._created.pop(key, {}).items() if uid not in present and end > now}
-        deleted = {
-            uid: end
-            for uid, end in self._deleted.pop(key, {}).items()
-            if uid in present and uid not in going and end > now
-        }
-        if created:
-            self._created[key] = created
-        if deleted:
-            self._deleted[key] = deleted
-        if created or deleted:
-            self.queue.add_after(key, max([*created.values(), *deleted.values()]) - now)
-            return False
-        return True
-
     async def _create_all(self, key: Key, replicaset: Object, count: int) -> None:
         """In batches that double, so that what fails for every pod is tried once and not for hundreds."""
         batch = 1
@@ -209,20 +187,17 @@ class ReplicaSetController:
             if not is_namespace_ending(error):
                 self._recorder.event(replicaset, "Warning", "FailedCreate", f"Error creating: {error}")
             raise
-        if self._pods.get(key[0], made["metadata"]["name"]) is None:  # else the watch was faster than the answer
-            self._created.setdefault(key, {})[made["metadata"]["uid"]] = self._clock.monotonic() + EXPECT_SECONDS
+        self._expectations.wrote(key, made)
         self._recorder.event(replicaset, "Normal", "SuccessfulCreate", f"Created pod: {made['metadata']['name']}")
 
     async def _delete(self, key: Key, replicaset: Object, pod: Object) -> None:
         metadata = pod["metadata"]
         try:
-            await self._client.delete(PODS, metadata["name"], key[0], uid=metadata["uid"])
+            last = await self._client.delete(PODS, metadata["name"], key[0], uid=metadata["uid"])
         except ApiError as error:
             if error.code == 404:
                 return
             self._recorder.event(replicaset, "Warning", "FailedDelete", f"Error deleting: {error}")
             raise
-        present = self._pods.get(key[0], metadata["name"])
-        if present is not None and not present["metadata"].get("deletionTimestamp"):
-            self._deleted.setdefault(key, {})[metadata["uid"]] = self._clock.monotonic() + EXPECT_SECONDS
+        self._expectations.deleted(key, last)
         self._recorder.event(replicaset, "Normal", "SuccessfulDelete", f"Deleted pod: {metadata['name']}")
