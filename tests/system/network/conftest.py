@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from podnet import Network, new_settings, running
+from podnet import Network, running
 
 
 @pytest.fixture
 async def network() -> AsyncIterator[Network]:
-    async with running(new_settings()) as opened:
+    async with running() as opened:
         yield opened

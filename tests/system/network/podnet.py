@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from weft.core.errors import ConflictError
 from weft.core.sandbox import PortBinding, Sandbox
 from weft.core.settings import Settings
 from weft.network.cluster.cleanup import remove_all
@@ -49,8 +50,8 @@ class Network:
     async def pod(self, name: str, *ports: PortBinding) -> Sandbox:
         return await self.sandboxes.create(name, ports)
 
-    async def serve(self, where: Sandbox | None, port: int, name: str, address: str = "0.0.0.0") -> None:
-        """Says its name and whom it sees to everyone who connects, then echoes."""
+    async def serve(self, where: Sandbox | None, port: int, name: str, address: str = "0.0.0.0") -> int:
+        """Says its name and whom it sees to everyone who connects, then echoes; returns the port."""
 
         async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.current_task()
@@ -66,6 +67,7 @@ class Network:
         opened = open_socket(where)
         opened.bind((address, port))
         self._servers.append(await asyncio.start_server(talk, sock=opened))
+        return int(opened.getsockname()[1])
 
     async def serve_udp(self, where: Sandbox | None, port: int, name: str) -> None:
         """Says its name and whom it sees for each datagram."""
@@ -141,14 +143,23 @@ async def shell(*argv: str, check: bool = True) -> str:
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Network]:
+async def running(settings: Settings | None = None) -> AsyncIterator[Network]:
     """Up, then down; what bears the instance's name afterwards is a failure."""
-    run = settings.paths.run
-    before = leftovers.snapshot(run)
-    sandboxes = Sandboxes(settings)
+    for _ in range(5):
+        settings = settings or new_settings()
+        run = settings.paths.run
+        before = leftovers.snapshot(run)
+        sandboxes = Sandboxes(settings)
+        try:
+            await sandboxes.open()
+            break
+        except ConflictError:  # another test, at the same time, chose the same subnet
+            await sandboxes.close()
+            shutil.rmtree(settings.paths.root)
+            settings = None
+    assert settings is not None
     network = Network(settings, sandboxes)
     try:
-        await sandboxes.open()
         yield network
     finally:
         await network.close()

@@ -14,7 +14,7 @@ import podnet
 from podnet import ask, new_settings, running, shell
 from weft.network.cluster.ruleset import ServicePort
 from weft.network.cluster.services import ServiceTable
-podnet.SECONDS = 1.0
+podnet.SECONDS = 3.0
 """
 
 FIREWALL = """
@@ -24,7 +24,7 @@ async def main():
     await shell("ip", "link", "set", "lo", "up")
     await shell("nft", DROP)
     before = await shell("nft", "list", "ruleset")
-    async with running(new_settings()) as network:
+    async with running() as network:
         a, b = await network.pod("a"), await network.pod("b")
         await network.serve(a, 80, "a")
         assert await ask(b, a.address, 80) == ("a", b.address)
@@ -55,7 +55,7 @@ async def main():
     FORWARD.write_text("0")
     if BRIDGE_ASKS.exists():
         BRIDGE_ASKS.write_text(sys.argv[2])
-    async with running(new_settings()) as network:
+    async with running() as network:
         a, b = await network.pod("a"), await network.pod("b")
         await network.serve(a, 80, "a")
         address = network.settings.service_subnet.replace(".0.0/16", ".3.3")
@@ -73,7 +73,42 @@ asyncio.run(main())
 """
 
 
-CASES = {"firewall": (FIREWALL, "1"), "offline": (OFFLINE, "1"), "offline-no-br-netfilter": (OFFLINE, "0")}
+HOST = """
+import shutil
+from pathlib import Path
+from weft.network.cluster import host
+
+async def main():
+    forward = Path("/proc/sys/net/ipv4/ip_forward")
+    for before in ("0", "1"):
+        forward.write_text(before)
+        settings = [new_settings() for _ in range(8)]
+        for _ in range(20):
+            await asyncio.gather(*(asyncio.to_thread(host.enable_forwarding, each) for each in settings))
+            assert forward.read_text().strip() == "1"
+            first, *rest = settings
+            await asyncio.gather(*(asyncio.to_thread(host.restore_forwarding, each) for each in rest))
+            assert forward.read_text().strip() == "1"  # one still needs it
+            await asyncio.gather(
+                asyncio.to_thread(host.restore_forwarding, first),
+                *(asyncio.to_thread(host.enable_forwarding, each) for each in rest),
+            )
+            assert forward.read_text().strip() == "1"
+            await asyncio.gather(*(asyncio.to_thread(host.restore_forwarding, each) for each in rest))
+            assert forward.read_text().strip() == before
+            assert not Path("/run/weft-forwarding").exists()
+        for each in settings:
+            shutil.rmtree(each.paths.root)
+
+asyncio.run(main())
+"""
+
+CASES = {
+    "firewall": (FIREWALL, "1"),
+    "offline": (OFFLINE, "1"),
+    "offline-no-br-netfilter": (OFFLINE, "0"),
+    "forwarding": (HOST, "1"),
+}
 
 
 @pytest.mark.parametrize(("script", "bridge_asks"), CASES.values(), ids=CASES)

@@ -95,13 +95,14 @@ async def test_a_taken_port_leaves_nothing(network: Network) -> None:
     with open_socket(None) as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        links = link_names()
+        instance = network.settings.instance
+        links = {name for name in link_names() if name.startswith(instance)}
         for number in (a.ports[0].host_port, other.getsockname()[1]):
             text = f"Bind for 0.0.0.0:{number} failed: port is already allocated"
             with pytest.raises(ConflictError, match=text):
                 await network.pod("b", PortBinding(81), PortBinding(80, host_port=number))
     assert network.sandboxes.get("b") is None
-    assert link_names() == links
+    assert {name for name in link_names() if name.startswith(instance)} == links
     assert {file.name for file in (network.settings.paths.run / "sandboxes").iterdir()} == {"a.json"}
     assert {file.name for file in (network.settings.paths.run / "netns").iterdir()} == {"a"}
 
@@ -112,7 +113,7 @@ async def test_a_taken_port_leaves_nothing(network: Network) -> None:
         (PortBinding(0), InvalidError),
         (PortBinding(80, host_port=70000), InvalidError),
         (PortBinding(80, host_ip="localhost"), InvalidError),
-        (PortBinding(80, host_ip="198.51.100.1"), InvalidError),  # not ours
+        (PortBinding(80, host_ip="203.0.113.1"), InvalidError),  # not ours
         (PortBinding(80, host_ip="::1"), UnsupportedError),
         (PortBinding(80, "sctp"), UnsupportedError),  # type: ignore[arg-type]
     ],
@@ -168,7 +169,7 @@ async def test_outsiders_reach_what_is_published_and_nothing_else(network: Netwo
 
 
 async def test_instances_are_kept_apart(network: Network) -> None:
-    async with running(new_settings()) as other:
+    async with running() as other:
         ours, theirs = await network.pod("a"), await other.pod("a", PortBinding(80))
         await other.serve(theirs, 80, "theirs")
         assert (await ask(ours, other.settings.gateway, theirs.ports[0].host_port))[0] == "theirs"
@@ -181,7 +182,7 @@ async def test_instances_are_kept_apart(network: Network) -> None:
 async def test_a_pod_cannot_reach_the_hosts_loopback(network: Network) -> None:
     """CVE-2020-8558: routing loopback addresses on the bridge must not open what listens on loopback only."""
     a = await network.pod("a")
-    await network.serve(None, 18099, "host", "127.0.0.1")
+    port = await network.serve(None, 0, "host", "127.0.0.1")
     inside = ("nsenter", f"--net={a.netns_path}")
     await shell(*inside, "sysctl", "-q", "-w", "net.ipv4.conf.eth0.route_localnet=1")
     await shell(*inside, "ip", "address", "del", "127.0.0.1/8", "dev", "lo")
@@ -190,7 +191,7 @@ async def test_a_pod_cannot_reach_the_hosts_loopback(network: Network) -> None:
         opened.bind((a.address, 0))
         with pytest.raises((TimeoutError, ConnectionRefusedError)):
             async with asyncio.timeout(1):
-                await asyncio.get_running_loop().sock_connect(opened, ("127.0.0.1", 18099))
+                await asyncio.get_running_loop().sock_connect(opened, ("127.0.0.1", port))
 
 
 async def test_a_subnet_that_is_routed_elsewhere_is_refused(network: Network) -> None:
@@ -201,6 +202,7 @@ async def test_a_subnet_that_is_routed_elsewhere_is_refused(network: Network) ->
         await second.open()
     await second.close()
     assert settings.bridge not in link_names()
+    assert not Path("/run/weft-forwarding", settings.instance).exists()
     shutil.rmtree(settings.paths.root)
 
 

@@ -10,7 +10,10 @@ from weft.core.sandbox import Sandbox
 from weft.network.cluster.ruleset import ServicePort
 from weft.network.cluster.services import ServiceTable
 
-NODE_PORT = 31977
+
+def node_port(network: Network) -> int:
+    """Not the same for tests that run side by side: all hold for every address of the machine."""
+    return 22000 + int(network.settings.pod_subnet.split(".")[1])
 
 
 def address(network: Network, last: int = 77) -> str:
@@ -19,7 +22,7 @@ def address(network: Network, last: int = 77) -> str:
 
 
 def web(network: Network, *pods: Sandbox, **changes: object) -> ServicePort:
-    values: dict[str, object] = {"protocol": "tcp", "port": 80, "node_port": NODE_PORT} | changes
+    values: dict[str, object] = {"protocol": "tcp", "port": 80, "node_port": node_port(network)} | changes
     return ServicePort(
         "default",
         "web",
@@ -52,7 +55,7 @@ async def test_a_service_balances_from_everywhere(network: Network, table: Servi
         found = await names(where, address(network), 80)
         assert set(found) == {"a", "b"}
     for where, target in ((None, "127.0.0.1"), (None, network.settings.gateway), (client, network.settings.gateway)):
-        assert set(await names(where, target, NODE_PORT)) == {"a", "b"}
+        assert set(await names(where, target, node_port(network))) == {"a", "b"}
 
 
 async def test_pods_are_seen_by_their_own_address(network: Network, table: ServiceTable) -> None:
@@ -86,7 +89,7 @@ async def test_no_endpoints_and_no_service_are_refused_at_once(network: Network,
                 with pytest.raises((ConnectionRefusedError, PermissionError)):  # EPERM: how the host's own output fails
                     await ask_udp(where, target, 80)
     with pytest.raises(ConnectionRefusedError):
-        await ask(None, "127.0.0.1", NODE_PORT)
+        await ask(None, "127.0.0.1", node_port(network))
     await table.apply([web(network, a)])
     assert (await ask(None, address(network), 80))[0] == "a"
 

@@ -33,8 +33,8 @@ def _remove_all(settings: Settings) -> None:
         netlink.request(*ours, ignore=(NotFoundError,))
     with contextlib.suppress(UnsupportedError):
         nftables = Nftables()
-        firewalls.withdraw(settings, nftables)
         nftables.delete_table(name)
+        firewalls.withdraw(settings, nftables)
     host.restore_forwarding(settings)
 
 

@@ -3,6 +3,10 @@
 Forwarding that we switched on is switched off again by the last instance that goes (`restore_forwarding`).
 """
 
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from weft.core.files import write_atomic
@@ -11,6 +15,7 @@ from weft.network.southbound.netlink import Netlink
 
 _FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 _MARKS = Path("/run/weft-forwarding")
+_WAS_OFF = "was-off"
 
 
 def mtu() -> int:
@@ -27,22 +32,35 @@ def mtu() -> int:
 
 def enable_forwarding(settings: Settings) -> None:
     """Switches forwarding on, and notes each instance that needs it."""
-    if _FORWARD.read_text().strip() != "1":
-        write_atomic(_MARKS / "was-off", b"", sync=False)
-        _FORWARD.write_text("1")
-    write_atomic(_MARKS / settings.instance, b"", sync=False)
+    with one_at_a_time():
+        if _FORWARD.read_text().strip() != "1":
+            write_atomic(_MARKS / _WAS_OFF, b"", sync=False)
+            _FORWARD.write_text("1")
+        write_atomic(_MARKS / settings.instance, b"", sync=False)
 
 
 def restore_forwarding(settings: Settings) -> None:
     """Takes the instance's note away; after the last one forwarding is as it was before the first."""
-    if not _MARKS.is_dir():
-        return
-    (_MARKS / settings.instance).unlink(missing_ok=True)
-    if {entry.name for entry in _MARKS.iterdir()} <= {"was-off"}:
-        if (_MARKS / "was-off").exists():
-            _FORWARD.write_text("0")
-            (_MARKS / "was-off").unlink()
-        _MARKS.rmdir()
+    with one_at_a_time():
+        if not _MARKS.is_dir():
+            return
+        (_MARKS / settings.instance).unlink(missing_ok=True)
+        if {entry.name for entry in _MARKS.iterdir()} <= {_WAS_OFF}:
+            if (_MARKS / _WAS_OFF).exists():
+                _FORWARD.write_text("0")
+                (_MARKS / _WAS_OFF).unlink()
+            _MARKS.rmdir()
+
+
+@contextlib.contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Instances come and go side by side. The lock is on the directory itself, so that no file stays."""
+    descriptor = os.open(_MARKS.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def prepare_bridge(bridge: str) -> None:

@@ -14,6 +14,7 @@ import os
 import random
 import socket
 import threading
+import time
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, replace
@@ -43,6 +44,7 @@ _INTERFACE = "eth0"
 _TRIES = 64
 _FIRST_ADDRESS = 2  # after the network's own and the gateway's
 _LONGEST_ID = 200
+_CARRIER_TRIES, _CARRIER_SECONDS = 500, 0.002
 
 
 class Sandboxes:
@@ -92,10 +94,18 @@ class Sandboxes:
     # What follows runs in threads, one at a time.
 
     def _open(self) -> None:
+        with host.one_at_a_time():  # else two could find the same subnet free
+            self._check_subnets()
+            self._make_bridge()
+        host.enable_forwarding(self._settings)
+        host.prepare_bridge(self._settings.bridge)
+        self._adopt()
+        self.nftables.run(self._rules())
+        firewalls.admit(self._settings, self.nftables)
+
+    def _make_bridge(self) -> None:
         settings = self._settings
-        self._check_subnets()
         self._mtu = host.mtu()
-        host.enable_forwarding(settings)
         if settings.bridge not in self._netlink.links():
             self._netlink.request(rt.add_bridge(settings.bridge, mtu=self._mtu, mac=_mac(settings.gateway)))
         self._bridge = self._netlink.link(settings.bridge).index
@@ -106,10 +116,6 @@ class Sandboxes:
             # So that the host finds a way to a ClusterIP even where it has no default route.
             rt.replace_route(rt.Route(services, (rt.NextHop(self._bridge),))),
         )
-        host.prepare_bridge(settings.bridge)
-        self._adopt()
-        self.nftables.run(self._rules())
-        firewalls.admit(settings, self.nftables)
 
     def _check_subnets(self) -> None:
         """Raises ConflictError where another link of the machine leads to our addresses."""
@@ -232,6 +238,15 @@ class Sandboxes:
                 rt.replace_route(rt.Route(ipaddress.ip_network(f"{gateway}/32"), (rt.NextHop(link),))),
                 rt.replace_route(rt.Route(ipaddress.ip_network("0.0.0.0/0"), (rt.NextHop(link, gateway),))),
             )
+        self._await_carrier(self._veth(sandbox.id))
+
+    def _await_carrier(self, veth: str) -> None:
+        """The kernel notes a carrier a little later, and until then the bridge drops what is for the port: a first
+        datagram would be lost, a first connection a second late. Asking makes a newer kernel note it at once."""
+        for _ in range(_CARRIER_TRIES):
+            if self._netlink.link(veth).operational:
+                return
+            time.sleep(_CARRIER_SECONDS)
 
     def _change_rules(self, text: str, *more: Sandbox) -> None:
         """Changes the table; where it is not as we left it (somebody flushed it), makes it so again."""

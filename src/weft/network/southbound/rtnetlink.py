@@ -20,7 +20,8 @@ RTM_NEWQDISC, RTM_DELQDISC = 36, 37
 IFF_UP = 1
 AF_UNSPEC, AF_INET, AF_INET6 = 0, 2, 10
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_QDISC, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 6, 10, 18
-_IFLA_NET_NS_FD = 28
+_IFLA_OPERSTATE, _IFLA_NET_NS_FD = 16, 28
+_IF_OPER_UP = 6
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
 _IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA, _IFLA_BRPORT_MODE = 4, 5, 4
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
@@ -57,6 +58,7 @@ class Link:
     address: str = ""
     kind: str = ""
     discipline: str = ""  # the queueing discipline at its root
+    operational: bool = False  # RFC 2863: up, and it has a carrier
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +317,7 @@ def parse_link(payload: bytes) -> Link:
         address=values.get(_IFLA_ADDRESS, b"").hex(":"),
         kind=info.get(_IFLA_INFO_KIND, b"").rstrip(b"\0").decode(),
         discipline=values.get(_IFLA_QDISC, b"").rstrip(b"\0").decode(),
+        operational=values.get(_IFLA_OPERSTATE, b"")[:1] == bytes([_IF_OPER_UP]),
     )
 
 
