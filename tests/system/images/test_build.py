@@ -148,7 +148,7 @@ def test_a_failed_step(daemon: Daemon, context: Path) -> None:
         ("", "file with no instructions"),
         ("FROM busybox\nCOPY nothing /x\n", "COPY failed: file not found in build context or excluded"),
         ("FROM busybox\nCOPY ../../etc/passwd /x\n", "COPY failed: file not found in build context"),
-        ("FROM busybox\nCOPY out /x\n", "forbidden path outside the build context"),
+        ("FROM busybox\nCOPY out /x\n", "COPY failed: file not found in build context"),
         ("FROM busybox\nCOPY a b c\n", "COPY failed: file not found"),
         ("FROM busybox\nCOPY src/a.txt src/b.txt /x\n", "the destination must be a directory"),
         ("FROM busybox\nCOPY --chown=nobody-here src /x\n", "can't find user nobody-here"),
@@ -251,6 +251,21 @@ def test_words(daemon: Daemon, context: Path) -> None:
     assert "\n/yes/sub/deeper\n" in out
     assert "here yes\n" in out
     assert "inside yes\n" in out
+
+
+def test_links_are_followed_inside_of_where_they_are(daemon: Daemon, context: Path) -> None:
+    """In the context, and in another stage, whose absolute links are meant from its own root."""
+    (context / "link").symlink_to("src/a.txt")
+    (context / "Dockerfile").write_text(
+        "FROM busybox AS make\n"
+        "RUN mkdir /real && echo deep > /real/file && ln -s /real /absolute && ln -s /real/file /pointer\n"
+        "FROM busybox\n"
+        "COPY link /copied/\n"
+        "COPY --from=make /absolute/file /pointer /two/\n"
+        "COPY --from=make /absolute /whole\n"
+        "RUN cd / && cat copied/link two/file two/pointer whole/file && test ! -L two/pointer\n"
+    )
+    assert "from a\ndeep\ndeep\ndeep\n" in build(daemon, context).stdout
 
 
 def test_onbuild_and_target(daemon: Daemon, context: Path) -> None:

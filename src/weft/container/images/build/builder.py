@@ -347,7 +347,7 @@ class Builder:
         if any(name.startswith(("http://", "https://", "git@")) for name in names):
             raise UnsupportedError(f"{keyword} failed: this builder fetches nothing from URLs")
         documents = {each.mark: each for each in instruction.heredocs}
-        sources: list[Path] = []
+        sources: list[contexts.Found] = []
         written: list[tuple[str, str]] = []
         for name in names:
             if document := documents.get(name):

@@ -5,9 +5,11 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from weft.container.snapshots.unpack import open_in_root
 from weft.core.errors import InvalidError, NotFoundError
 
 
@@ -91,33 +93,47 @@ class Ignore:
                 os.rmdir(directory)
 
 
-def find(root: Path, pattern: str, keyword: str = "COPY") -> list[Path]:
-    """What a source of COPY or ADD names below `root`; links on the way are followed only inside of it.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A source of COPY or ADD: where it really is, and the name that it was asked for by."""
 
-    Raises InvalidError for a path that leaves it, NotFoundError where nothing is there.
+    path: Path
+    name: str
+
+
+def find(root: Path, pattern: str, keyword: str = "COPY") -> list[Found]:
+    """What a source names below `root`. Links are followed, all as if `root` were the whole file system.
+
+    Raises NotFoundError where nothing is there.
     """
     cleaned = os.path.normpath("/" + pattern).lstrip("/")
+    names = [cleaned]
     if any(letter in pattern for letter in "*?["):
         rule = _regex(cleaned)
         depth = cleaned.count("/") + 1
-        found = [
-            path for path in sorted(root.rglob("*"))
+        names = [
+            str(path.relative_to(root))
+            for path in sorted(root.rglob("*"))
             if ("**" in cleaned or len(path.relative_to(root).parts) == depth)
             and rule.fullmatch(str(path.relative_to(root)))
-        ]  # fmt: skip
-    else:
-        path = root / cleaned if cleaned and cleaned != "." else root
-        found = [path] if path.exists() or path.is_symlink() else []
+        ]
+    top = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    found = []
+    try:
+        for name in names:
+            with suppress(OSError):
+                descriptor = open_in_root(top, name, os.O_PATH)
+                try:
+                    found.append(Found(Path(os.readlink(f"/proc/self/fd/{descriptor}")), PurePosixPath(name).name))
+                finally:
+                    os.close(descriptor)
+    finally:
+        os.close(top)
     if not found:
         raise NotFoundError(
             f"{keyword} failed: file not found in build context or excluded by .dockerignore: "
             f"stat {cleaned}: file does not exist"
         )
-    real = root.resolve()
-    for path in found:
-        resolved = path.parent.resolve() / path.name if path != root else real
-        if resolved != real and real not in resolved.parents:
-            raise InvalidError(f"{keyword} failed: forbidden path outside the build context: {pattern}")
     return found
 
 
@@ -135,13 +151,14 @@ def walk(path: Path) -> Iterator[Source]:
             yield Source(full, str(full.relative_to(path)), full.lstat())
 
 
-def digest(sources: Sequence[Path]) -> str:
+def digest(sources: Sequence[Found]) -> str:
     """The content of what is copied, for the cache: names, modes and bytes, not times."""
     total = hashlib.sha256()
-    for path in sources:
-        for source in walk(path):
+    for each in sources:
+        for source in walk(each.path):
             kind = stat.S_IFMT(source.status.st_mode)
-            total.update(f"{source.name}\0{source.status.st_mode}\0".encode())
+            name = source.name if source.path != each.path else each.name
+            total.update(f"{name}\0{source.status.st_mode}\0".encode(errors="surrogateescape"))
             if kind == stat.S_IFREG:
                 with source.path.open("rb") as file:
                     total.update(hashlib.file_digest(file, "sha256").digest())

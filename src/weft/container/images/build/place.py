@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from weft.container.images.build.context import walk
+from weft.container.images.build.context import Found, walk
 from weft.container.snapshots.unpack import Unpacker, open_in_root
 from weft.core.errors import InvalidError
 
@@ -16,7 +16,7 @@ Owner = tuple[int, int] | None
 
 def place(
     root: str,
-    sources: Sequence[Path],
+    sources: Sequence[Found],
     documents: Sequence[tuple[str, str]],
     target: str,
     *,
@@ -40,14 +40,15 @@ def place(
             import io
 
             unpacker.add(entry, io.BytesIO(data))
-        for source in sources:
+        for found in sources:
+            source = found.path
             status = source.lstat()
             if stat.S_ISDIR(status.st_mode):
                 _copy(unpacker, root, source, base, owner, mode)
             elif extract and stat.S_ISREG(status.st_mode) and _is_archive(source):
                 _extract(unpacker, source, base, root)
             else:
-                _copy(unpacker, root, source, _join(base, source.name) if into else base, owner, mode)
+                _copy(unpacker, root, source, _join(base, found.name) if into else base, owner, mode)
 
 
 def _join(base: str, name: str) -> str:
