@@ -93,20 +93,27 @@ def prepare_host(paths: Paths) -> None:
     """Makes a hybrid machine fit for crun; a no-op elsewhere. Raises UnsupportedError where the kernel refuses."""
     if is_unified():
         return
-    try:
-        left = (ROOT / "unified/cgroup.controllers").read_text().split()
-    except OSError:
-        return
-    for controller in left:
+    for controller in _left_on_unified():
         target = ROOT / controller
         with open(paths.run / _MEMORY_FILE, "a") as memory:
             memory.write(f"{target}\n")
         target.mkdir(exist_ok=True)
         if _libc.mount(b"cgroup", os.fsencode(target), b"cgroup", 0, controller.encode()) != 0:
             cause = os.strerror(ctypes.get_errno())
-            target.rmdir()
+            if controller not in _left_on_unified():
+                continue  # another instance was faster
+            with contextlib.suppress(OSError):
+                target.rmdir()
             raise UnsupportedError(f"cannot mount cgroup controller {controller} at {target}: {cause}")
         logger.info("mounted a cgroup controller for crun", extra={"controller": controller, "path": target})
+
+
+def _left_on_unified() -> list[str]:
+    """The controllers that no v1 hierarchy has taken."""
+    try:
+        return (ROOT / "unified/cgroup.controllers").read_text().split()
+    except OSError:
+        return []
 
 
 def cleanup_host(paths: Paths) -> None:
