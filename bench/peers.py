@@ -132,6 +132,9 @@ def dockerd() -> Iterator[Dockerd | None]:
             for mount in reversed(Path("/proc/self/mounts").read_text().splitlines()):
                 if mount.split()[1].startswith(str(root)):
                     call("umount", "-l", mount.split()[1], check=False)
+            for cgroup in Path("/sys/fs/cgroup").glob("*/docker"):
+                with contextlib.suppress(OSError):  # one with containers is another daemon's
+                    cgroup.rmdir()
             shutil.rmtree(root, ignore_errors=True)
 
 

@@ -51,8 +51,8 @@ if [ ! -e "$stamp" ]; then
     say "making .venv with the versions of requirements.lock"
     rm -rf .venv
     "$python" -m venv .venv
-    .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-    .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+    .venv/bin/pip install --quiet --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+    .venv/bin/pip install --quiet --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
     .venv/bin/python -m compileall -q .venv/lib src || true
     : > "$stamp"
 fi
