@@ -4,7 +4,7 @@ Source: distribution/reference `reference.go` (grammar) and `normalize.go` (dock
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 from weft.core.errors import InvalidError
@@ -83,9 +83,6 @@ class Reference:
     def target(self) -> str:
         """What to ask a registry for: the digest before the tag."""
         return self.digest or self.tag
-
-    def with_digest(self, digest: str) -> "Reference":
-        return replace(self, tag="", digest=digest)
 
     def __str__(self) -> str:
         return self.name + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")

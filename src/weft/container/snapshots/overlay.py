@@ -101,9 +101,6 @@ class Overlays:
     def _layer(self, chain: str) -> Path:
         return self._layers / chain.removeprefix("sha256:")[:20]
 
-    def has_layer(self, chain: str) -> bool:
-        return self._layer(chain).is_dir()
-
     def unpack(self, chain: str, diff_id: str, blob: str) -> int:
         """Unpacks a layer once; returns its size. Raises InvalidError where its content is not `diff_id`'s."""
         with self._guard:
