@@ -181,7 +181,7 @@ def _fitness(node: Object) -> Any:
     """What of a node can change a decision; heartbeats cannot."""
     status = node.get("status") or {}
     return (
-        node["spec"],
+        node.get("spec"),
         node["metadata"].get("labels"),
         status.get("allocatable"),
         [(each["type"], each["status"]) for each in status.get("conditions") or []],

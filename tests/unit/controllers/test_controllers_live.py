@@ -1,8 +1,8 @@
-"""The controllers and the scheduler on a real API server, with a node and a kubelet played by the test."""
+"""The controllers and the scheduler at work, with a node and a kubelet played by the test."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ from weft.api.gvr import (
     SERVICEACCOUNTS,
     SERVICES,
 )
+from weft.api.kinds import ResourceType
 from weft.api.status import ApiError
 from weft.client.base import Client
 from weft.controllers import runner
@@ -33,6 +34,7 @@ from weft.controllers.serviceaccount import ServiceAccountController
 from weft.core.clock import rfc3339
 from weft.scheduler.scheduler import Scheduler
 from weft.testing.apiserver import api_server
+from weft.testing.fakeclient import FakeClient
 
 Object = dict[str, Any]
 
@@ -91,40 +93,52 @@ async def until(probe: Callable[[], Awaitable[Any]], seconds: float = 20) -> Any
             await asyncio.sleep(0.02)
 
 
-@pytest.fixture
-async def cluster() -> AsyncIterator[Cluster]:
-    async with api_server() as server:
-        context = runner.Context(server.local)
+@contextlib.asynccontextmanager
+async def running(client: Client, kinds: Callable[[], Iterable[ResourceType]]) -> AsyncIterator[Cluster]:
+    """All controllers and the scheduler at work."""
+    context = runner.Context(client)
 
-        def kinds(namespaced: bool) -> Callable[[], list[GVR]]:
-            return lambda: [
-                rtype.gvr
-                for rtype in server.server.api.kinds.all()
-                if {"list", "watch", "delete"} <= set(rtype.verbs) and (rtype.namespaced or not namespaced)
-            ]
+    def served(*, namespaced: bool = False) -> list[GVR]:
+        return [
+            rtype.gvr
+            for rtype in kinds()
+            if {"list", "watch", "delete"} <= set(rtype.verbs) and (rtype.namespaced or not namespaced)
+        ]
 
-        controllers: list[runner.Controller] = [
-            DeploymentController(context),
-            ReplicaSetController(context),
-            EndpointSliceController(context),
-            NamespaceController(context, kinds(True)),
-            ServiceAccountController(context),
-            NodeLifecycleController(context),
-            GarbageCollector(context, kinds(False)),
-        ]
-        scheduler = Scheduler(server.local, informers=context.informers)
-        found = Cluster(server.local)
-        tasks = [
-            asyncio.create_task(runner.run_controllers(context, controllers)),
-            asyncio.create_task(scheduler.run()),
-            asyncio.create_task(found.kubelet()),
-        ]
-        try:
+    controllers: list[runner.Controller] = [
+        DeploymentController(context),
+        ReplicaSetController(context),
+        EndpointSliceController(context),
+        NamespaceController(context, lambda: served(namespaced=True)),
+        ServiceAccountController(context),
+        NodeLifecycleController(context),
+        GarbageCollector(context, served),
+    ]
+    scheduler = Scheduler(client, informers=context.informers)
+    found = Cluster(client)
+    tasks = [
+        asyncio.create_task(runner.run_controllers(context, controllers)),
+        asyncio.create_task(scheduler.run()),
+        asyncio.create_task(found.kubelet()),
+    ]
+    try:
+        yield found
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture(params=["server", "fake"])
+async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
+    """On the real API server, and on the client that is meant to behave as it does."""
+    if request.param == "fake":
+        client = FakeClient()
+        async with running(client, client.kinds.all) as found:
             yield found
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+    else:
+        async with api_server() as server, running(server.local, server.server.api.kinds.all) as found:
+            yield found
 
 
 def deployment(replicas: int = 3, image: str = "busybox:1", cpu: str = "100m") -> Object:
@@ -286,3 +300,58 @@ async def test_replicas_spread_over_nodes(cluster: Cluster) -> None:
     await until(lambda: ready(cluster, 4))
     nodes = [pod["spec"]["nodeName"] for pod in (await cluster.client.list(PODS, "default")).items]
     assert sorted(nodes) == ["n1", "n1", "n2", "n2"]
+
+
+async def test_what_was_orphaned_is_adopted_again(cluster: Cluster) -> None:
+    client = cluster.client
+    await cluster.add_node("n1")
+    await client.create(DEPLOYMENTS, deployment(2), "default")
+    await until(lambda: ready(cluster, 2))
+    pods = {pod["metadata"]["uid"] for pod in (await client.list(PODS, "default")).items}
+    await client.delete(DEPLOYMENTS, "web", "default", propagation="Orphan")
+
+    async def gone() -> bool:
+        return not (await client.list(DEPLOYMENTS, "default")).items
+
+    await until(gone)
+    again = await client.create(DEPLOYMENTS, deployment(2), "default")
+    await until(lambda: ready(cluster, 2))
+    (replicaset,) = (await client.list(REPLICASETS, "default")).items
+    assert [each["uid"] for each in replicaset["metadata"]["ownerReferences"]] == [again["metadata"]["uid"]]
+    assert {pod["metadata"]["uid"] for pod in (await client.list(PODS, "default")).items} == pods
+
+
+async def test_what_several_own_goes_with_the_last(cluster: Cluster) -> None:
+    client = cluster.client
+
+    async def config_map(name: str, *owners: Object) -> Object:
+        references = [
+            {"apiVersion": "v1", "kind": "ConfigMap", "name": each["metadata"]["name"], "uid": each["metadata"]["uid"]}
+            for each in owners
+        ]
+        return await client.create(CONFIGMAPS, {"metadata": {"name": name, "ownerReferences": references}}, "default")
+
+    async def names() -> set[str]:
+        return {each["metadata"]["name"] for each in (await client.list(CONFIGMAPS, "default")).items}
+
+    first, second = await config_map("first"), await config_map("second")
+    await config_map("shared", first, second)
+    await config_map("bereft", {"metadata": {"name": "first", "uid": "of-another-life"}})
+
+    async def only_the_bereft_went() -> bool:
+        return await names() == {"first", "second", "shared"}
+
+    await until(only_the_bereft_went)
+    await client.delete(CONFIGMAPS, "first", "default")
+
+    async def one_owner_left() -> bool:
+        found = await client.get(CONFIGMAPS, "shared", "default")
+        return [each["name"] for each in found["metadata"]["ownerReferences"]] == ["second"]
+
+    await until(one_owner_left)
+    await client.delete(CONFIGMAPS, "second", "default")
+
+    async def all_gone() -> bool:
+        return not await names()
+
+    await until(all_gone)

@@ -19,7 +19,7 @@ def tolerated(pod: Object, taint: Object) -> bool:
 
 
 def filter(pod: Object, info: NodeInfo) -> Sequence[str]:
-    for taint in info.node["spec"].get("taints") or []:
+    for taint in (info.node.get("spec") or {}).get("taints") or []:
         if taint["effect"] in ("NoSchedule", "NoExecute") and not tolerated(pod, taint):
             return (f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value', '')}}}",)
     return ()

@@ -10,6 +10,6 @@ _TAINT = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 
 
 def filter(pod: Object, info: NodeInfo) -> Sequence[str]:
-    if info.node["spec"].get("unschedulable") and not tolerated(pod, _TAINT):
+    if (info.node.get("spec") or {}).get("unschedulable") and not tolerated(pod, _TAINT):
         return ("node(s) were unschedulable",)
     return ()
