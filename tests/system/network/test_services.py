@@ -1,13 +1,15 @@
 """Services in the real kernel: balance, change, refusal, and the way to the API server."""
 
 import asyncio
+import shutil
 from collections import Counter
+from dataclasses import replace
 
 import pytest
-from podnet import Network, ask, ask_udp, connect
+from podnet import Network, ask, ask_udp, connect, new_settings
 
 from weft.core.sandbox import Sandbox
-from weft.network.cluster.ruleset import ServicePort
+from weft.network.cluster.ruleset import ServicePort, base
 from weft.network.cluster.services import ServiceTable
 
 
@@ -63,6 +65,20 @@ async def test_pods_are_seen_by_their_own_address(network: Network, table: Servi
     await table.apply([web(network, a)])
     assert await ask(client, address(network), 80) == ("a", client.address)
     assert await ask(a, address(network), 80) == ("a", a.gateway)  # itself: else it would answer itself directly
+
+
+async def test_what_a_dead_instance_left_does_not_touch_our_pods(network: Network, table: ServiceTable) -> None:
+    """Killed, its bridge gone, its table not: and its subnet has been given to us."""
+    a, client = await served(network, "a"), await network.pod("client")
+    await table.apply([web(network, a)])
+    dead = replace(new_settings(), pod_subnet=network.settings.pod_subnet)
+    nftables = network.sandboxes.nftables
+    nftables.run(base(dead))
+    try:
+        assert await ask(client, address(network), 80) == ("a", client.address)
+    finally:
+        nftables.delete_table(dead.instance)
+        shutil.rmtree(dead.paths.root)
 
 
 async def test_a_removed_endpoint_gets_nothing_new_and_keeps_the_old(network: Network, table: ServiceTable) -> None:

@@ -75,7 +75,7 @@ add rule inet {table} prerouting iifname "{bridge}" jump cluster
 add rule inet {table} prerouting jump host
 add rule inet {table} output jump cluster
 add rule inet {table} output jump host
-add rule inet {table} postrouting ip saddr {pods} oifname != "{bridge}" masquerade
+add rule inet {table} postrouting iifname "{bridge}" ip saddr {pods} oifname != "{bridge}" masquerade
 add rule inet {table} postrouting ip saddr 127.0.0.0/8 oifname "{bridge}" masquerade
 add rule inet {table} postrouting ct status dnat ip saddr . ip daddr @hairpin_ports masquerade
 add rule inet {table} postrouting ct status dnat ip saddr . ip daddr @hairpin_services masquerade
