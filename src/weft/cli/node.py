@@ -23,7 +23,7 @@ async def serve(root: Path, stop: asyncio.Event) -> None:
     from weft.core.settings import Settings
     from weft.core.tasks import Tasks
     from weft.dockerapi.server import DockerApi
-    from weft.network.cluster.dns import DnsServer
+    from weft.network.cluster import dns as cluster_dns
     from weft.network.cluster.sandboxes import Sandboxes
     from weft.network.cluster.services import ServiceTable
     from weft.node.agent import NodeAgent
@@ -35,7 +35,7 @@ async def serve(root: Path, stop: asyncio.Event) -> None:
         network = Sandboxes(settings)
         await network.open()
         parts.push_async_callback(network.close)
-        dns = DnsServer(settings.gateway)
+        dns = cluster_dns.server(settings)
         await dns.start()
         parts.push_async_callback(dns.stop)
         engine = await Engine.open(settings, network)
