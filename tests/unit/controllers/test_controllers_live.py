@@ -261,6 +261,14 @@ async def test_a_namespace_goes_with_its_content_and_gets_an_account_before(clus
     await client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
     await until(lambda: client.get(SERVICEACCOUNTS, "default", "shop"))
     await client.create(CONFIGMAPS, {"metadata": {"name": "a", "namespace": "shop"}, "data": {"k": "v"}}, "shop")
+    await cluster.add_node("n1")
+    web = deployment(3)
+    await client.create(DEPLOYMENTS, {**web, "metadata": {"name": "web", "namespace": "shop"}}, "shop")
+
+    async def three_run() -> bool:
+        return (await client.get(DEPLOYMENTS, "web", "shop"))["status"].get("availableReplicas") == 3
+
+    await until(three_run)
     await client.delete(NAMESPACES, "shop")
 
     async def gone() -> bool:
@@ -271,7 +279,8 @@ async def test_a_namespace_goes_with_its_content_and_gets_an_account_before(clus
         return False
 
     await until(gone)
-    assert not (await client.list(CONFIGMAPS, "shop")).items
+    for gvr in (CONFIGMAPS, DEPLOYMENTS, REPLICASETS, PODS, EVENTS, SERVICEACCOUNTS):
+        assert not (await client.list(gvr, "shop")).items
 
 
 async def test_a_pod_that_fits_nowhere_says_why_and_runs_when_there_is_room(cluster: Cluster) -> None:
