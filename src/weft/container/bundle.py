@@ -17,7 +17,6 @@ from typing import Any
 import orjson
 
 from weft.container.base import Image
-from weft.container.networking import Networking, Sandbox
 from weft.container.records import Record
 from weft.container.runtime import cgroups, limits, oci_spec
 from weft.container.runtime.rootfs import make_directories, read_text
@@ -26,6 +25,7 @@ from weft.container.runtime.users import User, resolve
 from weft.container.spec import ContainerSpec, Mount, State
 from weft.container.volumes import Volumes
 from weft.core.errors import ConflictError, InvalidError, UnsupportedError
+from weft.core.sandbox import Networking, Sandbox
 from weft.core.settings import Settings
 
 logger = logging.getLogger(__name__)

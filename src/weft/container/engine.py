@@ -14,13 +14,13 @@ from weft.container.events import EventBus
 from weft.container.images.store import ImageStore
 from weft.container.index import Index
 from weft.container.lifecycle import Lifecycle, Parts
-from weft.container.networking import Networking
 from weft.container.reconcile import reconcile, start_all
 from weft.container.records import RecordFiles
 from weft.container.runtime import cgroups
 from weft.container.runtime.commands import OciRuntime, choose
 from weft.container.volumes import Volumes
 from weft.core.errors import UnsupportedError
+from weft.core.sandbox import Networking
 from weft.core.settings import Settings
 
 

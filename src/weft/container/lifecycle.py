@@ -21,7 +21,6 @@ from weft.container import restart
 from weft.container.base import Events, Images
 from weft.container.bundle import Bundles
 from weft.container.index import Index
-from weft.container.networking import Networking, PortBinding, Sandbox
 from weft.container.records import Life, Record, RecordFiles, resolve_waiters
 from weft.container.runtime import cgroups, conmon, pidfd
 from weft.container.runtime.commands import OciRuntime
@@ -29,6 +28,7 @@ from weft.container.runtime.compiled import CompiledFilters
 from weft.container.spec import State
 from weft.container.volumes import Volumes
 from weft.core.errors import ConflictError, InvalidError, NotFoundError, WeftError
+from weft.core.sandbox import Networking, PortBinding, Sandbox
 from weft.core.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-from weft.container.networking import PortBinding
+from weft.core.sandbox import PortBinding
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from weft.container.base import Image
-from weft.container.networking import Sandbox
 from weft.container.runtime.oci_spec import command, environment, working_dir
 from weft.container.spec import Container, Mount, State
 from weft.container.volumes import Volumes
 from weft.core.errors import InvalidError
+from weft.core.sandbox import Sandbox
 from weft.dockerapi.requests import rfc3339_nano
 
 

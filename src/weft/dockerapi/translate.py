@@ -6,9 +6,9 @@ Docker Engine API 1.47, ContainerConfig and HostConfig. What Weft cannot do rais
 from collections.abc import Mapping
 from typing import Any
 
-from weft.container.networking import PortBinding
 from weft.container.spec import ContainerSpec, Mount, Resources, RestartPolicy
 from weft.core.errors import InvalidError, NotFoundError, UnsupportedError
+from weft.core.sandbox import PortBinding
 
 _PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 

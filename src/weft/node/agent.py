@@ -16,9 +16,9 @@ from weft.client.base import Client, Object
 from weft.client.informer import Informers
 from weft.client.recorder import Recorder
 from weft.container.base import Containers, EngineEvent, Images
-from weft.container.networking import Networking
 from weft.core.clock import Clock, SystemClock
 from weft.core.errors import NotFoundError
+from weft.core.sandbox import Networking
 from weft.core.settings import Settings
 from weft.core.tasks import Tasks
 from weft.node import machine

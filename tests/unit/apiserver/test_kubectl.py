@@ -2,15 +2,10 @@
 
 import asyncio
 import json
-import shutil
 from typing import Any
-
-import pytest
 
 from weft.api.gvr import CONFIGMAPS, DEPLOYMENTS, PODS, REPLICASETS, SERVICES
 from weft.testing.apiserver import RunningServer
-
-pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 
 DEPLOYMENT = """
 apiVersion: apps/v1

@@ -4,11 +4,11 @@ import asyncio
 import warnings
 from typing import Any
 
-import pytest
+import kubernetes
+import kubernetes.client
+import kubernetes.config
 
 from weft.testing.apiserver import RunningServer
-
-kubernetes = pytest.importorskip("kubernetes")
 
 
 def use(kubeconfig: str) -> dict[str, Any]:

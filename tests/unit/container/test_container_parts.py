@@ -12,13 +12,13 @@ from weft.container import logs, restart
 from weft.container.base import LogLine
 from weft.container.events import EventBus
 from weft.container.index import Index
-from weft.container.networking import PortBinding
 from weft.container.records import Record, RecordFiles, decode
 from weft.container.runtime import rootfs
 from weft.container.runtime.seccomp import kernel_version, linux_seccomp
 from weft.container.runtime.users import User, resolve
 from weft.container.spec import Container, ContainerSpec, Mount, Resources, RestartPolicy, State
 from weft.core.errors import ConflictError, InvalidError, NotFoundError
+from weft.core.sandbox import PortBinding
 
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1001:Bob:/home/bob:/bin/sh\nbroken\n:::::\n"
 GROUP = "root:x:0:\nbob:x:1001:\nweavers:x:2000:bob,root\n"

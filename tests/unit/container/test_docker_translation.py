@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from weft.container.networking import PortBinding, Sandbox
 from weft.container.spec import Container, ContainerSpec, Mount, RestartPolicy, State
 from weft.core.errors import InvalidError, NotFoundError, UnsupportedError, WeftError
+from weft.core.sandbox import PortBinding, Sandbox
 from weft.dockerapi import shapes, version
 from weft.dockerapi.requests import labels_match, point_in_time, rfc3339_nano
 from weft.dockerapi.stdcopy import frame

@@ -16,10 +16,10 @@ from weft.api.status import ApiError
 from weft.client.base import Client, Object
 from weft.client.recorder import Recorder
 from weft.container.base import Containers, Credentials
-from weft.container.networking import Networking
 from weft.container.spec import Mount, State
 from weft.core.clock import Clock
 from weft.core.errors import ConflictError, NotFoundError, WeftError
+from weft.core.sandbox import Networking
 from weft.core.settings import Settings
 from weft.node.environment import data_of, environment, expand
 from weft.node.fields import ConfigError, Facts
