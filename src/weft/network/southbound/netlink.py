@@ -1,7 +1,8 @@
 """A netlink socket in one namespace: batches of requests go down, acknowledgements and dumps come up.
 
-A batch is sent in few datagrams and answered in order, so a thousand routes cost a handful of system calls. Calls
-block for microseconds to milliseconds; loops put larger batches into a thread.
+A batch is sent in few datagrams and answered in order, so a thousand routes cost a handful of system calls; only the
+last of a datagram asks to be acknowledged, for errors are told in any case. Calls block for microseconds to
+milliseconds; loops put larger batches into a thread.
 """
 
 import errno
@@ -11,12 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from weft.core.errors import ConflictError, ForbiddenError, NotFoundError, UnavailableError, UnsupportedError, WeftError
-from weft.network.southbound import netns
+from weft.network.southbound import netns, nexthops, wire
 from weft.network.southbound import rtnetlink as rt
 
-_BATCH = 64
+_BATCH = 512  # of the answers of one datagram even all errors fit into the receive buffer,
+_BATCH_BYTES = 1 << 16  # and its requests into the send buffer
 _RECEIVE = 1 << 18
 _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
+_SO_RCVBUFFORCE = 33
 _ERRORS: dict[int, type[WeftError]] = {
     errno.EEXIST: ConflictError,
     errno.EBUSY: ConflictError,
@@ -41,6 +44,7 @@ class Netlink:
     def __init__(self, path: Path | None = None) -> None:
         self._socket = netns.inside(path, _open) if path is not None else _open()
         self._sequence = 0
+        self.port: int = self._socket.getsockname()[0]
 
     def close(self) -> None:
         self._socket.close()
@@ -53,46 +57,57 @@ class Netlink:
 
     def request(self, *messages: rt.Message, ignore: Sequence[type[WeftError]] = ()) -> None:
         """Sends all; raises the first error that `ignore` does not name, after all have been answered."""
-        first: WeftError | None = None
-        for start in range(0, len(messages), _BATCH):
-            for error in self._batch(messages[start : start + _BATCH]):
-                if first is None and not isinstance(error, tuple(ignore)):
-                    first = error
-        if first is not None:
-            raise first
+        for error in self.results(messages):
+            if error is not None and not isinstance(error, tuple(ignore)):
+                raise error
 
-    def _batch(self, messages: Sequence[rt.Message]) -> list[WeftError]:
+    def results(self, messages: Sequence[rt.Message]) -> list[WeftError | None]:
+        """Sends all, in order; for each, None or why it was not done."""
+        results: list[WeftError | None] = [None] * len(messages)
+        start = 0
+        while start < len(messages):
+            end, size = start, 0
+            while end < len(messages) and end - start < _BATCH and (end == start or size < _BATCH_BYTES):
+                size += 16 + len(messages[end].payload)
+                end += 1
+            self._batch(messages, start, end, results)
+            start = end
+        return results
+
+    def _batch(self, messages: Sequence[rt.Message], start: int, end: int, results: list[WeftError | None]) -> None:
         base = self._sequence + 1
-        self._sequence += len(messages)
-        self._socket.send(b"".join(rt.encode(message, base + index) for index, message in enumerate(messages)))
-        errors, answered = [], 0
-        while answered < len(messages):
-            for kind, flags, sequence, payload in rt.decode(self._receive()):
-                if kind != rt.NLMSG_ERROR or sequence < base:
+        last = self._sequence = self._sequence + end - start
+        # The order of the answers is that of the requests: when the last is answered, all errors have been told.
+        sequences = range(base, last + 1)
+        data = [wire.encode(messages[start + n - base], n, acknowledge=n == last) for n in sequences]
+        self._socket.send(b"".join(data))
+        answered = False
+        while not answered:
+            for kind, flags, sequence, payload in wire.decode(self._receive()):
+                if kind != wire.NLMSG_ERROR or sequence not in sequences:
                     continue
-                answered += 1
-                if error := _error(flags, payload, messages[sequence - base].what):
-                    errors.append(error)
-        return errors
+                index = start + sequence - base
+                results[index] = _error(flags, payload, messages[index].what)
+                answered = answered or sequence == last
 
     def dump(self, message: rt.Message) -> list[bytes]:
         """The payloads that answer a dump or a get; raises where there is none to get."""
         self._sequence += 1
         sequence = self._sequence
-        self._socket.send(rt.encode(message, sequence))
+        self._socket.send(wire.encode(message, sequence))
         found: list[bytes] = []
         while True:
-            for kind, flags, answer, payload in rt.decode(self._receive()):
+            for kind, flags, answer, payload in wire.decode(self._receive()):
                 if answer != sequence:
                     continue
-                if kind == rt.NLMSG_DONE:
+                if kind == wire.NLMSG_DONE:
                     return found
-                if kind == rt.NLMSG_ERROR:
+                if kind == wire.NLMSG_ERROR:
                     if error := _error(flags, payload, message.what):
                         raise error
                     return found
                 found.append(payload)
-                if not flags & rt.NLM_F_MULTI:
+                if not flags & wire.NLM_F_MULTI:
                     return found
 
     def _receive(self) -> bytes:
@@ -118,10 +133,18 @@ class Netlink:
         routes = [rt.parse_route(payload) for payload in self.dump(rt.dump_routes())]
         return [route for route in routes if route is not None]
 
+    def objects(self) -> dict[int, nexthops.Object]:
+        """The next-hop objects by id; raises UnsupportedError where the kernel has none (before Linux 5.3)."""
+        objects = [nexthops.parse_object(payload) for payload in self.dump(nexthops.dump_objects())]
+        return {each.id: each for each in objects}
+
 
 def _open() -> socket.socket:
     opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 1 << 20)
+    except PermissionError:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
     opened.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)  # answers without a copy of the request,
     opened.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)  # but with the kernel's words on what is wrong
     opened.bind((0, 0))
@@ -129,9 +152,9 @@ def _open() -> socket.socket:
     return opened
 
 
-def _error(flags: int, payload: bytes, what: str) -> WeftError | None:
+def _error(flags: int, payload: bytes, what: object) -> WeftError | None:
     """The error that an NLMSG_ERROR reports; None where it only acknowledges."""
-    code, reason = rt.parse_error(flags, payload)
+    code, reason = wire.parse_error(flags, payload)
     if code == 0:
         return None
     kind = _ERRORS.get(code, NetlinkError)

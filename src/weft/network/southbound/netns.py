@@ -1,14 +1,14 @@
 """Network namespaces, pinned to a path so that they live without a process; no `ip` process is run.
 
-`create` costs under a millisecond: a short-lived thread unshares and bind-mounts its own namespace (namespaces(7)).
-Pins in `/run/netns` are those that ip-netns(8) shows.
+`create` costs under a millisecond: a short-lived thread unshares and bind-mounts its own namespace (namespaces(7));
+`create_each` and `inside_each` do many with one thread. Pins in `/run/netns` are those that ip-netns(8) shows.
 """
 
 import ctypes
 import errno
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -51,24 +51,60 @@ def _in_thread(work: Callable[[], T]) -> T:
 
 def create(path: Path) -> None:
     """Makes a namespace and pins it to `path`; raises FileExistsError, UnsupportedError without the right to."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.parent == SHOWN:
-        _share(SHOWN)
-    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o444))
+    (made,) = create_each([path], lambda _: None)
+    if isinstance(made, BaseException):
+        raise made
 
-    def work() -> None:
-        _check(_libc.unshare(_CLONE_NEWNET), "make a network namespace")
-        source = f"/proc/self/task/{threading.get_native_id()}/ns/net"
-        _check(_libc.mount(source.encode(), os.fsencode(path), b"none", _MS_BIND, None), f"pin it to {path}")
 
-    try:
-        _in_thread(work)
-    except OSError as error:
-        path.unlink()
-        raise UnsupportedError(str(error.strerror)) from error
-    except BaseException:
-        delete(path)
-        raise
+def create_each(paths: Iterable[Path], work: Callable[[Path], T]) -> list[T | WeftError | FileExistsError]:
+    """Makes a namespace for each path and pins it, all in one thread; `work` is called inside each new one.
+
+    Returns what `work` did, or why there is no namespace: an UnsupportedError without the right to make one.
+    """
+    paths = list(paths)
+    for directory in {path.parent for path in paths}:
+        directory.mkdir(parents=True, exist_ok=True)
+        if directory == SHOWN:
+            _share(SHOWN)
+
+    def one(path: Path, source: bytes) -> T | WeftError | FileExistsError:
+        try:
+            os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o444))
+        except FileExistsError as error:
+            return error
+        try:
+            _check(_libc.unshare(_CLONE_NEWNET), "make a network namespace")
+            _check(_libc.mount(source, os.fsencode(path), b"none", _MS_BIND, None), f"pin it to {path}")
+        except OSError as error:
+            path.unlink()
+            return UnsupportedError(str(error.strerror))
+        try:
+            return work(path)
+        except WeftError as error:
+            delete(path)
+            return error
+        except BaseException:
+            delete(path)
+            raise
+
+    def all_of_them() -> list[T | WeftError | FileExistsError]:
+        source = f"/proc/self/task/{threading.get_native_id()}/ns/net".encode()
+        return [one(path, source) for path in paths]
+
+    return _in_thread(all_of_them)
+
+
+def in_own(work: Callable[[], T]) -> T:
+    """Runs `work` in a new namespace without a name, which lives as long as the sockets that were opened in it."""
+
+    def body() -> T:
+        try:
+            _check(_libc.unshare(_CLONE_NEWNET), "make a network namespace")
+        except OSError as error:
+            raise UnsupportedError(str(error.strerror)) from error
+        return work()
+
+    return _in_thread(body)
 
 
 def _share(directory: Path) -> None:
@@ -83,8 +119,12 @@ def _share(directory: Path) -> None:
 
 def delete(path: Path) -> None:
     """Unpins the namespace, which ends when its last process does; one that does not exist is no error."""
-    if not path.exists():
+    try:
+        path.unlink(missing_ok=True)
         return
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise WeftError(f"cannot remove network namespace {path}: {error.strerror}") from error
     while exists(path) and _libc.umount2(os.fsencode(path), _MNT_DETACH) == 0:
         pass
     try:
@@ -106,17 +146,28 @@ def inside(path: Path, work: Callable[[], T]) -> T:
 
     Raises NotFoundError where there is no such namespace.
     """
+    (result,) = inside_each([path], lambda _: work())
+    if isinstance(result, WeftError):
+        raise result
+    return result
 
-    def enter() -> T:
+
+def inside_each(paths: Iterable[Path], work: Callable[[Path], T]) -> list[T | WeftError]:
+    """What `work` returned, or why it could not, in each of the namespaces; one thread goes through them all."""
+
+    def enter(path: Path) -> T | WeftError:
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise NotFoundError(f"there is no network namespace {path}") from None
+            return NotFoundError(f"there is no network namespace {path}")
         try:
             if _libc.setns(descriptor, _CLONE_NEWNET) != 0:
-                raise WeftError(f"cannot enter network namespace {path}: {os.strerror(ctypes.get_errno())}")
+                return WeftError(f"cannot enter network namespace {path}: {os.strerror(ctypes.get_errno())}")
         finally:
             os.close(descriptor)
-        return work()
+        try:
+            return work(path)
+        except WeftError as error:
+            return error
 
-    return _in_thread(enter)
+    return _in_thread(lambda: [enter(path) for path in paths])

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weft.network.southbound import rtnetlink as rt
+from weft.network.southbound import wire
 
 hops = st.lists(
     st.builds(rt.NextHop, st.integers(1, 99), st.one_of(st.none(), st.ip_addresses(v=4)), st.integers(1, 256)),
@@ -36,14 +37,14 @@ def test_routes_of_other_tables_are_not_ours() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 0x3FFF), st.binary(max_size=20))))
 def test_attributes_are_read_back(pairs: list[tuple[int, bytes]]) -> None:
-    assert list(rt.attributes(b"".join(rt.attribute(kind, data) for kind, data in pairs))) == pairs
+    assert list(wire.attributes(b"".join(wire.attribute(kind, data) for kind, data in pairs))) == pairs
 
 
 @given(st.lists(st.binary(max_size=20), max_size=5), st.integers(1, 1000))
 def test_messages_are_read_back(payloads: list[bytes], first: int) -> None:
-    messages = [rt.Message(16, rt.NLM_F_ACK, payload, "x") for payload in payloads]
-    data = b"".join(rt.encode(message, first + n) for n, message in enumerate(messages))
-    decoded = list(rt.decode(data))
+    messages = [rt.Message(16, wire.NLM_F_ACK, payload, "x") for payload in payloads]
+    data = b"".join(wire.encode(message, first + n) for n, message in enumerate(messages))
+    decoded = list(wire.decode(data))
     assert [(kind, sequence, payload) for kind, _, sequence, payload in decoded] == [
         (16, first + n, payload) for n, payload in enumerate(payloads)
     ]
@@ -51,13 +52,13 @@ def test_messages_are_read_back(payloads: list[bytes], first: int) -> None:
 
 @given(st.binary(max_size=100))
 def test_damage_ends_quietly(data: bytes) -> None:
-    list(rt.attributes(data))
-    list(rt.decode(data))
+    list(wire.attributes(data))
+    list(wire.decode(data))
 
 
 @pytest.mark.parametrize(
     ("words", "expected"), [(b"Nexthop has invalid gateway\0", "Nexthop has invalid gateway"), (b"", "")]
 )
 def test_errors_bring_the_kernels_words(words: bytes, expected: str) -> None:
-    payload = struct.pack("=i", -101) + b"\0" * 16 + (rt.attribute(1, words) if words else b"")
-    assert rt.parse_error(0x300 if words else 0x100, payload) == (101, expected)
+    payload = struct.pack("=i", -101) + b"\0" * 16 + (wire.attribute(1, words) if words else b"")
+    assert wire.parse_error(0x300 if words else 0x100, payload) == (101, expected)

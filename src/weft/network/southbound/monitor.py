@@ -1,0 +1,125 @@
+"""Hears what changes in many namespaces, by whomever, with one socket: so a cache of them need not be read again.
+
+In: namespaces to hear. Out: for each that changed, which parts of it (`Part`). The socket lives in a namespace of its
+own that knows the others by ids (NETLINK_LISTEN_ALL_NSID, netlink(7)); those ids end with it. Next: the data plane's
+views, which read again what changed. If the kernel had more to tell than fits, all count as changed.
+"""
+
+import enum
+import os
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+from weft.core.errors import UnsupportedError, WeftError
+from weft.network.southbound import netns, nsid, wire
+from weft.network.southbound.netlink import Netlink
+from weft.network.southbound.nexthops import RTM_DELNEXTHOP, RTM_NEWNEXTHOP
+from weft.network.southbound.routes import RTM_DELROUTE, RTM_NEWROUTE
+
+_SOL_NETLINK, _ADD_MEMBERSHIP, _LISTEN_ALL_NSID = 270, 1, 8
+_SO_RCVBUFFORCE = 33
+_RECEIVE_BUFFER = 8 << 20
+# RTNLGRP_LINK, _TC, _IPV4_IFADDR, _IPV4_ROUTE, _IPV6_IFADDR, _IPV6_ROUTE, _NEXTHOP (linux/rtnetlink.h)
+_GROUPS = (1, 4, 5, 7, 9, 11, 32)
+
+
+class Part(enum.Flag):
+    """What of a namespace changed. A change of a link also takes routes away, of which the kernel does not tell."""
+
+    LINKS = enum.auto()
+    ROUTES = enum.auto()
+    ALL = LINKS | ROUTES
+
+
+_ROUTING = {RTM_NEWROUTE, RTM_DELROUTE, RTM_NEWNEXTHOP, RTM_DELNEXTHOP}
+
+
+class Monitor:
+    """`add` what to hear; `changes` tells, without waiting, what happened since it was last asked."""
+
+    def __init__(self) -> None:
+        self._control, self._socket = netns.in_own(_open)
+        self._names: dict[int, str] = {}
+        self._ids: dict[str, int] = {}
+        self._next = 1
+
+    def fileno(self) -> int:
+        """Readable when something changed."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        self._control.close()
+        self._socket.close()
+
+    def add(self, name: str, path: Path) -> None:
+        """Hears the namespace pinned at `path`, as `name`; adding it again follows a new one of the same name."""
+        self.discard(name)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            wanted, self._next = self._next, self._next + 1
+            self._control.request(nsid.add_nsid(descriptor, wanted))
+        finally:
+            os.close(descriptor)
+        self._names[wanted] = name
+        self._ids[name] = wanted
+
+    def discard(self, name: str) -> None:
+        """What still comes from it is dropped; its id ends with the namespace."""
+        if (known := self._ids.pop(name, None)) is not None:
+            self._names.pop(known, None)
+
+    def changes(self, own: Callable[[str], int]) -> dict[str, Part]:
+        """The parts that changed, by namespace. `own` is the port by which we change routes in a namespace ourselves:
+        what it did to routes we know."""
+        found: dict[str, Part] = {}
+        while True:
+            try:
+                data, ancillary, _, _ = self._socket.recvmsg(1 << 16, 64)
+            except BlockingIOError:
+                return found
+            except OSError:  # ENOBUFS: some were lost
+                found.update(dict.fromkeys(self._ids, Part.ALL))
+                continue
+            name = self._names.get(_source(ancillary))
+            if name is None or found.get(name) == Part.ALL:
+                continue
+            for kind, _, _, port, _ in wire.notices(data):
+                if kind not in _ROUTING:
+                    found[name] = Part.ALL
+                elif port != own(name):
+                    found[name] = found.get(name, Part.ROUTES) | Part.ROUTES
+
+
+def _source(ancillary: list[tuple[int, int, bytes]]) -> int:
+    for level, kind, data in ancillary:
+        if level == _SOL_NETLINK and kind == _LISTEN_ALL_NSID and len(data) >= 4:
+            return int(struct.unpack_from("=i", data)[0])
+    return 0
+
+
+def _open() -> tuple[Netlink, socket.socket]:
+    listener = socket.socket(
+        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
+    )
+    try:
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+        except PermissionError:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        listener.bind((0, 0))
+        listener.setsockopt(_SOL_NETLINK, _LISTEN_ALL_NSID, 1)
+        for group in _GROUPS:
+            try:
+                listener.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+            except OSError:
+                if group <= 11:
+                    raise  # the last one is newer than the rest, and what it tells of is then not there either
+        return Netlink(), listener
+    except OSError as error:
+        listener.close()
+        raise UnsupportedError(f"cannot hear changes of network namespaces: {error.strerror}") from error
+    except WeftError:
+        listener.close()
+        raise
