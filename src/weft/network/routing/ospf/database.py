@@ -15,6 +15,7 @@ class Entry:
     installed: float
     flooded: bool = False
     sent: float = float("-inf")  # when it last answered an older instance (13, step 8)
+    told: float = float("-inf")  # when anyone was first sent it
 
     def age_at(self, now: float) -> int:
         return min(MAX_AGE, self.age + int(now - self.installed)) if self.age < MAX_AGE else MAX_AGE

@@ -64,7 +64,7 @@ class Origination:
 
     def refresh(self) -> None:
         """LSRefreshTime: what has stood for half an hour is said again."""
-        oldest = self._instance.now - REFRESH_TIME
+        oldest = self._instance.now - REFRESH_TIME + 1  # those of about the same time go together
         self._forced |= {own for own, when in self._originated.items() if when <= oldest}
         self.is_dirty = True
 
@@ -106,6 +106,9 @@ class Origination:
         if pace is None:
             pace = self._paces[own] = Pace(instance.config.lsa_throttle)
         due = pace.due(instance.now)
+        if entry is not None:
+            # A neighbour that asked for it passes it on, and those beyond take no other for a while.
+            due = max(due, entry.told + instance.config.lsa_throttle.hold)
         if due > instance.now and not is_forced:
             timer = ("originate", "", 0)
             if instance.timers.running(timer):

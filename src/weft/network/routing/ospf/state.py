@@ -217,7 +217,11 @@ class Instance:
         room = circuit.room - 4
         for lsa in lsas:
             entry = self.database(circuit.area, lsa.type).get(lsa.key)
-            age = entry.age_at(self.now) if entry is not None and entry.lsa is lsa else 0
+            age = 0
+            if entry is not None and entry.lsa is lsa:
+                age = entry.age_at(self.now)
+                if entry.told == float("-inf"):
+                    entry.told = self.now
             if batch and room < lsa.length:
                 self.send(circuit, destination, LinkStateUpdate(tuple(batch)))
                 batch, room = [], circuit.room - 4
