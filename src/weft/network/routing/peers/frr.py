@@ -1,0 +1,98 @@
+"""FRR's configuration (frr.conf) for what an `OspfConfig` says.
+
+In: a configuration. Out: the text, or UnsupportedError for what FRR 8 cannot do. Source: docs.frrouting.org, ospfd.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from weft.core.errors import UnsupportedError
+from weft.network.routing.ospf import OspfConfig, OspfInterfaceConfig
+
+
+@dataclass(frozen=True, slots=True)
+class BfdTimers:
+    """`interval` in milliseconds, both ways."""
+
+    interval: int = 300
+    multiplier: int = 3
+
+
+def configuration(
+    hostname: str, ospf: OspfConfig | None = None, bfd: BfdTimers | None = None, extra: Iterable[str] = ()
+) -> str:
+    """`extra` are further lines, such as static routes."""
+    lines = ["frr defaults traditional", f"hostname {hostname}", "log syslog errors"]
+    if bfd is not None:
+        lines += ["bfd", " profile weft", f"  receive-interval {bfd.interval}", f"  transmit-interval {bfd.interval}"]
+        lines += [f"  detect-multiplier {bfd.multiplier}", " exit", "exit"]
+    if ospf is not None:
+        for interface in ospf.interfaces:
+            lines += _interface(interface, bfd)
+        lines += _router(ospf)
+    return "\n".join([*lines, *extra, ""])
+
+
+def _interface(config: OspfInterfaceConfig, bfd: BfdTimers | None) -> list[str]:
+    lines = [f"interface {config.name}", f" ip ospf area {config.area}"]
+    if config.network_type == "loopback":
+        return [*lines, "exit"]
+    lines += [
+        f" ip ospf network {config.network_type}",
+        f" ip ospf cost {config.cost}",
+        f" ip ospf priority {config.priority}",
+        f" ip ospf retransmit-interval {max(3, round(config.retransmit_interval))}",
+        f" ip ospf transmit-delay {config.transmit_delay}",
+    ]
+    if config.wire_hello:
+        lines += [f" ip ospf hello-interval {config.wire_hello}", f" ip ospf dead-interval {config.wire_dead}"]
+    else:
+        multiplier = min(10, max(2, round(1 / config.hello_interval)))
+        lines.append(f" ip ospf dead-interval minimal hello-multiplier {multiplier}")
+    if config.passive:
+        lines.append(" ip ospf passive")
+    if config.mtu_ignore:
+        lines.append(" ip ospf mtu-ignore")
+    if bfd is not None and not config.passive:
+        lines += [" ip ospf bfd", " ip ospf bfd profile weft"]
+    lines += _authentication(config)
+    return [*lines, "exit"]
+
+
+def _authentication(config: OspfInterfaceConfig) -> list[str]:
+    authentication = config.authentication
+    if authentication.algorithm == "none":
+        return []
+    key = authentication.key.decode("ascii", "strict")
+    if authentication.algorithm == "simple":
+        return [" ip ospf authentication", f" ip ospf authentication-key {key}"]
+    if authentication.algorithm == "md5":
+        return [
+            " ip ospf authentication message-digest",
+            f" ip ospf message-digest-key {authentication.key_id} md5 {key}",
+        ]
+    raise UnsupportedError(f"cannot configure FRR for authentication by {authentication.algorithm}: it has MD5")
+
+
+def _router(config: OspfConfig) -> list[str]:
+    spf, lsa = config.spf_throttle, config.lsa_throttle
+    lines = [
+        "router ospf",
+        f" ospf router-id {config.router_id}",
+        f" timers throttle spf {_ms(spf.initial)} {_ms(spf.hold)} {_ms(spf.maximum)}",
+        f" timers throttle lsa all {_ms(lsa.hold)}",
+        f" timers lsa min-arrival {_ms(config.min_ls_arrival)}",
+        f" maximum-paths {config.max_paths}",
+    ]
+    for area in config.areas:
+        if area.type != "normal":
+            lines.append(f" area {area.area} stub" + (" no-summary" if area.type == "totally-stub" else ""))
+            lines.append(f" area {area.area} default-cost {area.default_cost}")
+    if config.default_originate:
+        lines.append(f" default-information originate always metric 1 metric-type {config.metric_type}")
+    lines.append(f" redistribute static metric {config.metric} metric-type {config.metric_type}")
+    return [*lines, "exit"]
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
