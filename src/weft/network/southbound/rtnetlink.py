@@ -96,20 +96,17 @@ def add_veth(
     master: int = 0,
     mtu: int = 0,
     up: bool = False,
-    peer_up: bool = False,
     peer_mac: str = "",
-    index: int = 0,
-    peer_index: int = 0,
 ) -> Message:
-    """A veth pair; each end in the namespace of a file descriptor, or here. Without an index the kernel gives one."""
-    flags, peer_flags = (IFF_UP if up else 0), (IFF_UP if peer_up else 0)
+    """A veth pair; each end in the namespace of a file descriptor, or here."""
+    flags = IFF_UP if up else 0
     size = attribute(_IFLA_MTU, struct.pack("=I", mtu)) if mtu else b""
-    other = _ifinfo(peer_index, peer_flags, peer_flags) + _name(peer) + size
+    other = _ifinfo() + _name(peer) + size
     if peer_mac:
         other += attribute(_IFLA_ADDRESS, _mac(peer_mac))
     if peer_netns is not None:
         other += attribute(_IFLA_NET_NS_FD, struct.pack("=I", peer_netns))
-    body = _ifinfo(index, flags, flags) + _name(name) + size
+    body = _ifinfo(0, flags, flags) + _name(name) + size
     if master:
         body += attribute(_IFLA_MASTER, struct.pack("=I", master))
     if netns is not None:

@@ -1,24 +1,35 @@
-"""Makes namespaces, veth pairs, addresses and routes agree with a NetworkState, and removes what it no longer names.
+"""Makes namespaces, veth pairs, bridges, addresses and routes agree with a NetworkState, and removes what it no longer
+names.
 
-It reads what is there, computes the difference, and applies it in batches, one netlink socket a namespace. It can be
-run again at any time, and repairs what somebody else changed. Namespaces are pinned as `/run/netns/PREFIX-NODE`, so
-that `ip netns exec` works; a namespace's end takes its links with it.
+It remembers what it read of each namespace (`view`), hears of what changes there by whomever (`Monitor`), reads that
+part again, computes the difference, and applies it in batches, one netlink socket a namespace. It can be run again at
+any time, and repairs what somebody else changed. Namespaces are pinned as `/run/netns/PREFIX-NODE`, so that `ip netns
+exec` works; a namespace's end takes its links with it.
 """
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from ipaddress import ip_interface
 from pathlib import Path
 
 from weft.core.errors import NotFoundError, UnsupportedError, WeftError
-from weft.network.dataplane.linux.state import DataLink, End, Hop, Interface, Namespace, NetworkState, NodeRoute, Report
+from weft.network.dataplane.linux.forwarding import ensure_routes
+from weft.network.dataplane.linux.reroute import FastReroute
+from weft.network.dataplane.linux.settings import settings, write
+from weft.network.dataplane.linux.state import DataLink, End, Interface, Namespace, NetworkState, Report
+from weft.network.dataplane.linux.view import View
 from weft.network.southbound import netns
 from weft.network.southbound import rtnetlink as rt
+from weft.network.southbound.monitor import Monitor, Part
 from weft.network.southbound.netlink import Netlink
 
 NETNS = netns.SHOWN
+BRIDGE = "br_0"  # no link's interface has an underscore (`topology.names`)
 _LIMITER = "tbf"
+_LOOPBACK: frozenset[Interface] = frozenset((ip_interface("127.0.0.1/8"), ip_interface("::1/128")))
+_ROUNDS = 3  # how often routes are looked at again within one `apply` if somebody changes them meanwhile
 
 
 class LinuxDataplane:
@@ -26,9 +37,9 @@ class LinuxDataplane:
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
-        self._sockets: dict[str, Netlink] = {}
+        self._views: dict[str, View] = {}
         self._rates: dict[tuple[str, str], int] = {}
-        self._forwarding: dict[str, bool] = {}
+        self._monitor: Monitor | None = None
         self._lock = asyncio.Lock()
 
     def path(self, namespace: str) -> Path:
@@ -45,202 +56,305 @@ class LinuxDataplane:
         async with self._lock:
             await asyncio.to_thread(self._remove_namespaces, ())
 
+    async def changed(self) -> None:
+        """Returns when something in the namespaces is not as the last `apply` left it; wait only between those."""
+        if self._monitor is None:
+            await asyncio.Event().wait()
+            return
+        loop, seen = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._monitor.fileno(), seen.set)
+        try:
+            while not any(view.stale for view in self._views.values()):
+                await seen.wait()
+                seen.clear()
+                async with self._lock:
+                    self._hear()
+        finally:
+            loop.remove_reader(self._monitor.fileno())
+
+    def reroute(self, namespace: str) -> FastReroute:
+        """For a neighbour that falls silent: `fail` and `recover`. The caller closes it."""
+        return FastReroute(self.path(namespace))
+
     def close(self) -> None:
         """Lets go of the sockets; the data plane goes on."""
-        for opened in self._sockets.values():
-            opened.close()
-        self._sockets.clear()
+        for view in self._views.values():
+            view.netlink.close()
+        self._views.clear()
+        if self._monitor is not None:
+            self._monitor.close()
+            self._monitor = None
 
     # What follows runs in one thread at a time.
 
     def _apply(self, desired: NetworkState) -> Report:
         errors: dict[str, str] = {}
         changes = self._remove_namespaces(namespace.name for namespace in desired.namespaces)
+        changes += self._open_namespaces(desired.namespaces, errors)
+        self._hear()
+        bridges = {namespace.name for namespace in desired.namespaces if namespace.bridge}
         for namespace in desired.namespaces:
-            try:
-                changes += self._ensure_namespace(namespace)
-            except WeftError as error:
-                errors[namespace.name] = str(error)
-        links = {name: opened.links() for name, opened in self._sockets.items()}
-        changes += self._remove_links(desired, links, errors)
+            if namespace.name in self._views:
+                with _kept(errors, namespace.name):
+                    changes += self._ensure_namespace(namespace)
+        changes += self._remove_links(desired, errors)
         for link in desired.links:
-            try:
-                changes += self._ensure_veth(link, links)
-            except WeftError as error:
-                errors[link.name] = str(error)
+            with _kept(errors, link.name):
+                changes += self._ensure_veth(link, bridges)
+        self._hear()
         unlimited: list[str] = []
-        links = {name: opened.links() for name, opened in self._sockets.items()}
-        for link in desired.links:
-            for end in link.ends:
-                try:
-                    changes += self._ensure_end(link, end, links, unlimited)
-                except WeftError as error:
-                    errors.setdefault(link.name, str(error))
-        up = {(end.namespace, end.interface) for link in desired.links if link.up for end in link.ends}
-        for namespace in desired.namespaces:
-            if namespace.name in errors or namespace.name not in self._sockets:
-                continue
-            usable = {name: link for name, link in links[namespace.name].items() if (namespace.name, name) in up}
-            try:
-                changes += self._ensure_routes(namespace, usable)
-            except WeftError as error:
-                errors[namespace.name] = str(error)
+        changes += self._ensure_ends(desired, bridges, errors, unlimited)
+        for _ in range(_ROUNDS):
+            self._hear()
+            changes += self._ensure_routes(desired, errors)
+            self._hear()
+            if not any(view.stale for view in self._views.values()):
+                break
         return Report(errors, tuple(dict.fromkeys(unlimited)), changes)
 
+    def _hear(self) -> None:
+        if self._monitor is None:
+            return
+        for name, part in self._monitor.changes(lambda name: self._views[name].netlink.port).items():
+            self._views[name].stale |= part
+
     def _remove_namespaces(self, keep: Iterable[str]) -> int:
-        kept = {self.path(name) for name in keep}
-        removed = 0
-        if not NETNS.is_dir():
+        start = f"{self._prefix}-"
+        kept = {start + name for name in keep}
+        try:
+            there = [name for name in os.listdir(NETNS) if name.startswith(start)]
+        except FileNotFoundError:
             return 0
-        for path in NETNS.glob(f"{self._prefix}-*"):
-            if path in kept:
-                continue
-            name = path.name.removeprefix(f"{self._prefix}-")
-            if opened := self._sockets.pop(name, None):
-                opened.close()
-            self._rates = {key: rate for key, rate in self._rates.items() if key[0] != name}
-            netns.delete(path)
-            removed += 1
+        removed = 0
+        for pinned in there:
+            if pinned not in kept:
+                self._forget(pinned.removeprefix(start))
+                netns.delete(NETNS / pinned)
+                removed += 1
         return removed
 
-    def _ensure_namespace(self, namespace: Namespace) -> int:
-        path = self.path(namespace.name)
-        changes = 0
-        if not netns.exists(path):
-            if opened := self._sockets.pop(namespace.name, None):
-                opened.close()
-            path.unlink(missing_ok=True)
-            netns.create(path)
-            changes += 1
-        if namespace.name not in self._sockets:
-            self._sockets[namespace.name] = Netlink(path)
-            self._forwarding.pop(namespace.name, None)
-        if self._forwarding.get(namespace.name) != namespace.forward:
-            netns.inside(path, lambda: _set_forwarding(namespace.forward))
-            self._forwarding[namespace.name] = namespace.forward
-        opened = self._sockets[namespace.name]
-        loopback = opened.link("lo")
-        wanted: set[Interface] = {*namespace.loopback, ip_interface("127.0.0.1/8"), ip_interface("::1/128")}
-        requests = [] if loopback.up else [rt.set_link(loopback.index, "lo", up=True)]
-        requests += _address_changes(opened, loopback, wanted)
-        opened.request(*requests)
-        return changes + len(requests)
+    def _forget(self, name: str) -> None:
+        if view := self._views.pop(name, None):
+            view.netlink.close()
+        if self._monitor is not None:
+            self._monitor.discard(name)
+        self._rates = {at: rate for at, rate in self._rates.items() if at[0] != name}
 
-    def _remove_links(self, desired: NetworkState, links: dict[str, dict[str, rt.Link]], errors: dict[str, str]) -> int:
+    def _open_namespaces(self, namespaces: Iterable[Namespace], errors: dict[str, str]) -> int:
+        """Makes those that are not there, and gets to know those that are."""
+        new, known = [], []
+        for namespace in namespaces:
+            path = self.path(namespace.name)
+            if not netns.exists(path):
+                self._forget(namespace.name)
+                path.unlink(missing_ok=True)
+                new.append(namespace)
+            elif namespace.name not in self._views:
+                known.append(namespace)
+        if not new and not known:
+            return 0
+        if self._monitor is None:
+            self._monitor = Monitor()
+        wanted = {self.path(namespace.name): settings(namespace, ()) for namespace in (*new, *known)}
+
+        def enter(path: Path) -> View:
+            write(wanted[path])
+            name = path.name.removeprefix(f"{self._prefix}-")
+            return View(name, path, Netlink(), settings=wanted[path])
+
+        made = netns.create_each([self.path(namespace.name) for namespace in new], enter)
+        found = netns.inside_each([self.path(namespace.name) for namespace in known], enter)
+        changes = 0
+        for namespace, view in zip((*new, *known), (*made, *found), strict=True):
+            if isinstance(view, View):
+                self._views[namespace.name] = view
+                self._monitor.add(namespace.name, view.path)
+            else:
+                errors[namespace.name] = str(view)
+        return changes + sum(isinstance(view, View) for view in made)
+
+    def _ensure_namespace(self, namespace: Namespace) -> int:
+        view = self._views[namespace.name]
+        view.read_links()
+        wanted = settings(namespace, (name for name in view.links if name != "lo"))
+        if view.settings != wanted:
+            netns.inside(view.path, lambda: write(wanted))
+            view.settings = wanted
+        requests = []
+        loopback = view.links["lo"]
+        if not loopback.up:
+            requests.append(rt.set_link(loopback.index, "lo", up=True))
+        requests += _address_changes(view, loopback, {*namespace.loopback, *_LOOPBACK})
+        if namespace.bridge:
+            bridge = view.links.get(BRIDGE)
+            if bridge is None:
+                requests.append(rt.add_bridge(BRIDGE, up=True))
+            elif not bridge.up:
+                requests.append(rt.set_link(bridge.index, BRIDGE, up=True))
+        if not requests:
+            return 0
+        view.stale |= Part.ALL
+        view.netlink.request(*requests)
+        if namespace.bridge:
+            view.read_links()
+        return len(requests)
+
+    def _remove_links(self, desired: NetworkState, errors: dict[str, str]) -> int:
         wanted = {(end.namespace, end.interface) for link in desired.links for end in link.ends}
         removed = 0
-        for namespace, present in links.items():
-            for name, link in list(present.items()):
-                if link.kind != "veth" or (namespace, name) in wanted:
+        for name, view in self._views.items():
+            for link in list(view.links.values()):
+                if link.kind != "veth" or (name, link.name) in wanted:
                     continue
                 try:
                     # It may go by itself just now, with the namespace of its other end.
-                    self._sockets[namespace].request(rt.delete_link(name), ignore=(NotFoundError,))
+                    view.netlink.request(rt.delete_link(link.name), ignore=(NotFoundError,))
+                    del view.links[link.name]
                     removed += 1
                 except WeftError as error:
-                    errors.setdefault(namespace, str(error))
+                    errors.setdefault(name, str(error))
         if removed:
-            for namespace, opened in self._sockets.items():
-                links[namespace] = opened.links()
+            self._reread()
         return removed
 
-    def _ensure_veth(self, link: DataLink, links: dict[str, dict[str, rt.Link]]) -> int:
+    def _reread(self) -> None:
+        """The links of all namespaces where they changed."""
+        self._hear()
+        for view in self._views.values():
+            view.read_links()
+
+    def _ensure_veth(self, link: DataLink, bridges: set[str]) -> int:
         first, second = link.ends
+        if second.namespace in bridges:
+            first, second = second, first  # one request makes a link and its first end a port
         for end in link.ends:
-            if end.namespace not in links:
+            if end.namespace not in self._views:
                 raise WeftError(f"cannot set up link {link.name}: its node {end.namespace} is not there")
-        present = [end.interface in links[end.namespace] for end in link.ends]
+        here, there = self._views[first.namespace], self._views[second.namespace]
+        present = [end.interface in view.links for end, view in ((first, here), (second, there))]
         if all(present):
             return 0
-        for end, there in zip(link.ends, present, strict=True):
-            if there:  # half a link: its other end was lost with its namespace
-                self._sockets[end.namespace].request(rt.delete_link(end.interface), ignore=(NotFoundError,))
-        descriptor = os.open(self.path(second.namespace), os.O_RDONLY | os.O_CLOEXEC)
+        for end, view, is_there in zip((first, second), (here, there), present, strict=True):
+            view.stale |= Part.ALL
+            if is_there:  # half a link: its other end was lost with its namespace
+                view.netlink.request(rt.delete_link(end.interface), ignore=(NotFoundError,))
+        master = here.links[BRIDGE].index if first.namespace in bridges and BRIDGE in here.links else 0
+        descriptor = os.open(there.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self._sockets[first.namespace].request(
-                rt.add_veth(first.interface, second.interface, peer_netns=descriptor, mtu=link.mtu)
+            here.netlink.request(
+                rt.add_veth(
+                    first.interface,
+                    second.interface,
+                    peer_netns=descriptor,
+                    master=master,
+                    mtu=link.mtu,
+                    up=link.up,
+                )
             )
         finally:
             os.close(descriptor)
         return 1
 
-    def _ensure_end(self, link: DataLink, end: End, links: dict[str, dict[str, rt.Link]], unlimited: list[str]) -> int:
-        opened = self._sockets.get(end.namespace)
-        present = links.get(end.namespace, {}).get(end.interface)
-        if opened is None or present is None:
-            return 0
-        requests = []
-        if present.up != link.up or present.mtu != link.mtu:
-            requests.append(rt.set_link(present.index, end.interface, up=link.up, mtu=link.mtu))
-        requests += _address_changes(opened, present, set(end.addresses))
-        opened.request(*requests)
-        return len(requests) + self._ensure_rate(link, end, opened, present, unlimited)
+    def _ensure_ends(
+        self, desired: NetworkState, bridges: set[str], errors: dict[str, str], unlimited: list[str]
+    ) -> int:
+        """Both ends of all links, in one batch a namespace."""
+        requests: dict[str, list[tuple[str, rt.Message]]] = {}
+        changes = 0
+        for view in self._views.values():
+            view.read_links()
+        for link in desired.links:
+            for end in link.ends:
+                if end.namespace not in self._views:
+                    continue
+                view = self._views[end.namespace]
+                if (present := view.links.get(end.interface)) is None:
+                    continue
+                master = view.links[BRIDGE].index if end.namespace in bridges and BRIDGE in view.links else 0
+                wanted = _end_changes(view, present, link, end, master)
+                if wanted:
+                    requests.setdefault(end.namespace, []).extend((link.name, each) for each in wanted)
+                changes += self._ensure_rate(link, end, view, present, errors, unlimited)
+        for name, wanted_here in requests.items():
+            view = self._views[name]
+            view.stale |= Part.ALL
+            for (link_name, _), error in zip(
+                wanted_here, view.netlink.results([message for _, message in wanted_here]), strict=True
+            ):
+                if error is not None:
+                    errors.setdefault(link_name, str(error))
+            changes += len(wanted_here)
+        return changes
 
-    def _ensure_rate(self, link: DataLink, end: End, opened: Netlink, present: rt.Link, unlimited: list[str]) -> int:
+    def _ensure_rate(
+        self, link: DataLink, end: End, view: View, present: rt.Link, errors: dict[str, str], unlimited: list[str]
+    ) -> int:
         """The kernel shows that a link is limited but, in a link's own facts, not to what: that we remember."""
-        key = (end.namespace, end.interface)
+        at = (end.namespace, end.interface)
         limited = present.discipline == _LIMITER
-        if not link.rate:
-            self._rates.pop(key, None)
-            if limited:
-                opened.request(rt.delete_qdisc(present.index, end.interface))
-            return int(limited)
-        if limited and self._rates.get(key) == link.rate:
-            return 0
         try:
-            opened.request(rt.add_tbf(present.index, end.interface, link.rate))
+            if not link.rate:
+                self._rates.pop(at, None)
+                if limited:
+                    view.netlink.request(rt.delete_qdisc(present.index, end.interface))
+                return int(limited)
+            if limited and self._rates.get(at) == link.rate:
+                return 0
+            view.netlink.request(rt.add_tbf(present.index, end.interface, link.rate))
         except (UnsupportedError, NotFoundError):  # ENOENT: a kernel without the discipline
             unlimited.append(link.name)
             return 0
-        self._rates[key] = link.rate
+        except WeftError as error:
+            errors.setdefault(link.name, str(error))
+            return 0
+        self._rates[at] = link.rate
         return 1
 
-    def _ensure_routes(self, namespace: Namespace, links: dict[str, rt.Link]) -> int:
-        opened = self._sockets[namespace.name]
-        wanted = {}
-        for route in namespace.routes:
-            hops = [hop for hop in route.hops if hop.interface in links]
-            if route.hops and not hops:
-                continue  # no way out at this moment: the routes are computed anew when a link changes
-            made = _kernel_route(route, hops, links)
-            wanted[(made.destination, made.metric)] = made
-        present = {
-            (route.destination, route.metric): route for route in opened.routes() if route.protocol == rt.PROTOCOL
-        }
-        requests = [rt.delete_route(route) for key, route in present.items() if key not in wanted]
-        requests += [rt.replace_route(route) for key, route in wanted.items() if present.get(key) != route]
-        opened.request(*requests)
-        return len(requests)
+    def _ensure_routes(self, desired: NetworkState, errors: dict[str, str]) -> int:
+        up: dict[str, list[str]] = {}
+        for link in desired.links:
+            if link.up:
+                for end in link.ends:
+                    up.setdefault(end.namespace, []).append(end.interface)
+        changes = 0
+        for namespace in desired.namespaces:
+            view = self._views.get(namespace.name)
+            if view is None or namespace.name in errors:
+                continue
+            try:
+                view.read_links()
+                usable = {
+                    name: present.index
+                    for name in up.get(namespace.name, ())
+                    if (present := view.links.get(name)) is not None and present.carrier
+                }
+                done, problem = ensure_routes(view, namespace, usable)
+            except WeftError as error:
+                done, problem = 0, str(error)
+            changes += done
+            if problem:
+                errors[namespace.name] = problem
+        return changes
 
 
-def _address_changes(opened: Netlink, link: rt.Link, wanted: set[Interface]) -> list[rt.Message]:
-    """Link-local IPv6 addresses are the kernel's own and stay."""
-    present = {
-        ip_interface(f"{each.address}/{each.prefix_length}")
-        for each in opened.addresses()
-        if each.index == link.index and not (each.address.version == 6 and each.address.is_link_local)
-    }
+@contextmanager
+def _kept(errors: dict[str, str], name: str) -> Iterator[None]:
+    """One object's error does not keep the others."""
+    try:
+        yield
+    except WeftError as error:
+        errors.setdefault(name, str(error))
+
+
+def _address_changes(view: View, link: rt.Link, wanted: set[Interface]) -> list[rt.Message]:
+    present = view.addresses.get(link.index, set())
     removed = [rt.delete_address(link.index, each) for each in present - wanted]
     return removed + [rt.add_address(link.index, each) for each in wanted - present]
 
 
-def _kernel_route(route: NodeRoute, hops: list[Hop], links: dict[str, rt.Link]) -> rt.Route:
-    next_hops = tuple(rt.NextHop(links[hop.interface].index, hop.via, hop.weight) for hop in hops)
-    if len(next_hops) == 1:
-        next_hops = (rt.NextHop(next_hops[0].index, next_hops[0].gateway),)
-    return rt.Route(route.destination, next_hops, route.metric)
-
-
-def _set_forwarding(on: bool) -> None:
-    """Whether the calling thread's namespace forwards; a new one does as the host does (devconf_inherit_init_net).
-
-    ECMP looks at ports, so that flows spread (ip-sysctl.rst).
-    """
-    for name, value in (
-        ("ipv4/ip_forward", int(on)),
-        ("ipv6/conf/all/forwarding", int(on)),
-        ("ipv4/fib_multipath_hash_policy", 1),
-    ):
-        target = Path("/proc/sys/net") / name
-        if target.exists():
-            target.write_text(str(value))
+def _end_changes(view: View, present: rt.Link, link: DataLink, end: End, master: int) -> list[rt.Message]:
+    requests = []
+    if present.up != link.up or present.mtu != link.mtu or (master and present.master != master):
+        moved = master if master and present.master != master else None
+        requests.append(rt.set_link(present.index, end.interface, up=link.up, master=moved, mtu=link.mtu))
+    return requests + _address_changes(view, present, set(end.addresses))

@@ -3,35 +3,61 @@
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
+from weft.network.southbound.segments import Action, LocalAction
+
 Interface = IPv4Interface | IPv6Interface
 
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """A next hop: the interface of the namespace that it leaves by, and the neighbour's address (None: on the link)."""
+    """A next hop: the interface of the namespace that it leaves by, and the neighbour's address (None: on the link).
+
+    With `segments`, packets go on inside an IPv6 packet that visits these segment ids, first to last (RFC 8986); the
+    route to the first of them says by which neighbour, and `interface` only that this hop is lost with that link.
+    """
 
     interface: str
     via: IPv4Address | IPv6Address | None = None
     weight: int = 1
+    segments: tuple[IPv6Address, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class NodeRoute:
-    """A route of one namespace; without hops it drops (blackhole)."""
+    """A route of one namespace; without hops it drops (blackhole). `backup` is where packets go when none of `hops` is
+    left: it is in the kernel ahead of time."""
 
     destination: IPv4Network | IPv6Network
     hops: tuple[Hop, ...]
     metric: int = 0
+    backup: tuple[Hop, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSegment:
+    """A segment id of a node, and what the node does with packets for it. `interface` is that of the neighbour `via`;
+    without one, any link of the node serves."""
+
+    sid: IPv6Address
+    action: Action
+    via: IPv4Address | IPv6Address | None = None
+    interface: str = ""
+
+    def __post_init__(self) -> None:
+        LocalAction(self.action, self.via)  # raises InvalidError
 
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """A node. `loopback` are addresses of its `lo`; `forward` makes it a router."""
+    """A node. `loopback` are addresses of its `lo`; `forward` makes it a router, `bridge` a switch: all of its links
+    are ports of one bridge."""
 
     name: str
     forward: bool = False
     loopback: tuple[Interface, ...] = ()
     routes: tuple[NodeRoute, ...] = ()
+    local_segments: tuple[LocalSegment, ...] = ()
+    bridge: bool = False
 
 
 @dataclass(frozen=True, slots=True)

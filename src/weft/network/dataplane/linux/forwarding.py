@@ -1,0 +1,211 @@
+"""Makes the routes of one namespace agree with what it should have: next-hop objects first, then the routes, and last
+away with objects that nobody needs. What changes is sent in two batches at most.
+
+In: a node's routes and segment ids, and which of its links can carry packets. Out: requests to the kernel. Where it has
+no next-hop objects (`View.objects` is None), routes bring their own next hops.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv6Network
+
+from weft.core.errors import NotFoundError, WeftError
+from weft.network.dataplane.linux import objects
+from weft.network.dataplane.linux.state import Hop, Namespace, NodeRoute
+from weft.network.dataplane.linux.view import RouteKey, View, key
+from weft.network.southbound import rtnetlink as rt
+from weft.network.southbound.monitor import Part
+from weft.network.southbound.nexthops import NextHopObject, Object, delete_object, replace_object
+from weft.network.southbound.routes import DEFAULT_METRIC_6
+from weft.network.southbound.segments import LocalAction
+
+# Added to a route's metric for its backup; what other programs install stays below.
+BACKUP_METRIC = 1_000_000
+_BadHops = dict[rt.NextHop, WeftError]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A route with those of its hops that can be used now, by the indexes of their links."""
+
+    route: NodeRoute
+    hops: tuple[rt.NextHop, ...]
+    backup: tuple[rt.NextHop, ...]
+
+    @property
+    def blackhole(self) -> bool:
+        return not self.route.hops and not self.route.backup
+
+
+def ensure_routes(view: View, namespace: Namespace, usable: dict[str, int]) -> tuple[int, str]:
+    """How many requests it took, and the first thing that went wrong, if any. `usable`: index by interface."""
+    view.read_routes()
+    if view.done == (namespace, usable):
+        return 0, ""
+    view.done = None
+    bad: _BadHops = {}
+    changes = 0
+    resolved = [_resolve(route, usable) for route in namespace.routes]
+    if view.objects is None:
+        wanted, plans = {key(route): route for each in resolved for route in plain(each)}, objects.Plans()
+    else:
+        while True:
+            plans = objects.plan(_wishes(view, namespace, resolved), _every(view), view.assigned)
+            fresh = [
+                each for id, each in plans.objects.items() if isinstance(each, NextHopObject) and id not in view.objects
+            ]
+            refused = _install_leaves(view, fresh)
+            changes += len(fresh) - len(refused)
+            if not refused:
+                break
+            bad |= refused
+            resolved = [_without(each, bad) for each in resolved]
+        wanted = {key(route): route for each, ids in zip(resolved, plans.ids, strict=True) for route in by(each, ids)}
+    wanted |= {key(route): route for route in local_routes(namespace, usable)}
+    more, problem = _install(view, wanted, plans)
+    for each in namespace.routes:
+        if reason := next((reason for hop, reason in bad.items() if _mentions(each, hop, usable)), None):
+            problem = f"cannot set up route {each.destination}: {reason}"
+            break
+    if not problem:
+        view.assigned = plans.assigned
+        view.done = (namespace, dict(usable))
+    return changes + more, problem
+
+
+def _resolve(route: NodeRoute, usable: dict[str, int]) -> Resolved:
+    return Resolved(route, _hops(route.hops, usable), _hops(route.backup, usable))
+
+
+def _hops(hops: Iterable[Hop], usable: dict[str, int]) -> tuple[rt.NextHop, ...]:
+    """A link that is down has no place in a route: routes are computed anew when a link changes."""
+    return tuple(
+        rt.NextHop(usable[hop.interface], hop.via, hop.weight, hop.segments) for hop in hops if hop.interface in usable
+    )
+
+
+def _same(hop: rt.NextHop, other: rt.NextHop) -> bool:
+    return (hop.index, hop.gateway, hop.segments) == (other.index, other.gateway, other.segments)
+
+
+def _without(each: Resolved, bad: _BadHops) -> Resolved:
+    def good(hops: tuple[rt.NextHop, ...]) -> tuple[rt.NextHop, ...]:
+        return tuple(hop for hop in hops if not any(_same(hop, other) for other in bad))
+
+    return Resolved(each.route, good(each.hops), good(each.backup))
+
+
+def _mentions(route: NodeRoute, bad: rt.NextHop, usable: dict[str, int]) -> bool:
+    return any(_same(hop, bad) for hop in _hops((*route.hops, *route.backup), usable))
+
+
+def _every(view: View) -> dict[int, Object]:
+    """With the ids of others taken."""
+    assert view.objects is not None
+    return {**{id: NextHopObject(id, 0, 0, protocol=0) for id in view.foreign}, **view.objects}
+
+
+def _wishes(view: View, namespace: Namespace, resolved: list[Resolved]) -> list[objects.Wish]:
+    """A host's one route needs no group; a router's routes do, so that they can move together."""
+    wishes = []
+    for each in resolved:
+        route = each.route
+        version = route.destination.version
+        present = view.routes.get((route.destination, _metric(route)))
+        current = present.object - objects.ACTIVE if present is not None else -1
+        alone = not namespace.forward and len(route.hops) == 1 and not route.backup
+        plan_key = None if alone else (version, route.hops, route.backup)
+        wishes.append(objects.Wish(plan_key, each.hops, each.backup, version, current))
+    return wishes
+
+
+def _metric(route: NodeRoute) -> int:
+    return route.metric or (DEFAULT_METRIC_6 if route.destination.version == 6 else 0)
+
+
+def by(each: Resolved, ids: tuple[int, int]) -> list[rt.Route]:
+    """The routes that refer to objects: the active one, and the one that waits."""
+    route, (active, backup) = each.route, ids
+    if each.blackhole:
+        return [rt.Route(route.destination, (), _metric(route))]
+    made = [rt.Route(route.destination, (), _metric(route), object=active)] if active else []
+    if backup:
+        made.append(rt.Route(route.destination, (), _metric(route) + BACKUP_METRIC, object=backup))
+    return made
+
+
+def plain(each: Resolved) -> list[rt.Route]:
+    """The same without objects."""
+    route = each.route
+    if each.blackhole:
+        return [rt.Route(route.destination, (), _metric(route))]
+    made = []
+    for hops, metric in ((each.hops, _metric(route)), (each.backup, _metric(route) + BACKUP_METRIC)):
+        if hops:
+            one = (rt.NextHop(hops[0].index, hops[0].gateway, 1, hops[0].segments),)  # one alone has no weight
+            made.append(rt.Route(route.destination, hops if len(hops) > 1 else one, metric))
+    return made
+
+
+def local_routes(namespace: Namespace, usable: dict[str, int]) -> list[rt.Route]:
+    """The kernel ties a segment id to a link and forgets it with that, so it is tied to each that serves."""
+    made = []
+    for segment in namespace.local_segments:
+        interfaces = [segment.interface] if segment.interface else sorted(usable)
+        for order, name in enumerate(interfaces):
+            if name in usable:
+                hops, action = (rt.NextHop(usable[name]),), LocalAction(segment.action, segment.via)
+                destination = IPv6Network(segment.sid)
+                made.append(rt.Route(destination, hops, DEFAULT_METRIC_6 + order, local=action))
+    return made
+
+
+def _install_leaves(view: View, fresh: list[NextHopObject]) -> _BadHops:
+    assert view.objects is not None
+    refused: _BadHops = {}
+    for leaf, error in zip(fresh, view.netlink.results([replace_object(leaf) for leaf in fresh]), strict=True):
+        if error is None:
+            view.objects[leaf.id] = leaf
+        else:
+            refused[rt.NextHop(leaf.index, leaf.gateway, 1, leaf.segments)] = error
+    return refused
+
+
+def _install(view: View, wanted: dict[RouteKey, rt.Route], plans: objects.Plans) -> tuple[int, str]:
+    present = view.objects or {}
+    groups = [
+        each for id, each in plans.objects.items() if not isinstance(each, NextHopObject) and present.get(id) != each
+    ]
+    gone_routes = [route for at, route in view.routes.items() if at not in wanted]
+    routes = [route for at, route in wanted.items() if not _agrees(view.routes.get(at), route)]
+    # Groups hold other objects, so they go first.
+    unused = sorted((each for id, each in present.items() if id not in plans.objects), key=lambda each: -each.id)
+    requests = [replace_object(each) for each in groups]
+    requests += [rt.replace_route(route) for route in routes]
+    removed = len(requests)
+    requests += [rt.delete_route(route) for route in gone_routes]
+    requests += [delete_object(each) for each in unused]
+    problem = ""
+    for index, error in enumerate(view.netlink.results(requests)):
+        if error is None or (index >= removed and isinstance(error, NotFoundError)):
+            continue
+        problem = problem or str(error)
+    if problem:
+        view.stale |= Part.ROUTES
+        return len(requests), problem
+    for route in gone_routes:
+        del view.routes[key(route)]
+    for route in routes:
+        view.installed(route)
+    if view.objects is not None:
+        view.objects.update((each.id, each) for each in groups)
+        for each in unused:
+            del view.objects[each.id]
+    return len(requests), ""
+
+
+def _agrees(present: rt.Route | None, wanted: rt.Route) -> bool:
+    """What a dump says of an object's route besides the object only repeats the object."""
+    if present is None or present.object != wanted.object:
+        return False
+    return bool(wanted.object) or present == wanted
