@@ -4,21 +4,75 @@ Built by `reader`, which checks; here are only facts. Link metrics are as routin
 1 to 65535 (RFC 2328, 8.1), the same in both directions.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Literal
 
+from weft.network.routing.authentication import Authentication
+from weft.network.topology.settings import (
+    AreaSettings,
+    BfdSettings,
+    OspfSettings,
+    Protocol,
+    Redistribution,
+    RipSettings,
+    RoutingSettings,
+    SpfDelay,
+    StaticRoute,
+)
+
+__all__ = [
+    "ACTIONS",
+    "Action",
+    "AreaSettings",
+    "Authentication",
+    "BfdSettings",
+    "Endpoint",
+    "Host",
+    "Link",
+    "OspfSettings",
+    "Protocol",
+    "Redistribution",
+    "RipSettings",
+    "Router",
+    "RoutingSettings",
+    "ScheduledEvent",
+    "Segment",
+    "SpfDelay",
+    "State",
+    "StaticRoute",
+    "Switch",
+    "Topology",
+    "routing_of",
+]
+
 State = Literal["up", "down"]
+Action = Literal["cut", "restore", "flap", "loss", "reorder", "partition", "heal", "kill", "start"]
+ACTIONS: tuple[Action, ...] = ("cut", "restore", "flap", "loss", "reorder", "partition", "heal", "kill", "start")
 
 
 @dataclass(frozen=True, slots=True)
 class Router:
-    """A node that forwards. With `routing` "none" it gets no routes, and none lead through it."""
+    """A node that forwards. `settings` are the lab's with the router's own over them.
+
+    With `routing` "none" it gets no routes, and none lead through it.
+    """
 
     name: str
     loopback: IPv4Address | None = None
-    routing: Literal["spf", "none"] = "spf"
+    settings: RoutingSettings = field(default_factory=RoutingSettings)
+    static: tuple[StaticRoute, ...] = ()
+
+    @property
+    def routing(self) -> Protocol:
+        return self.settings.protocol
+
+
+def routing_of(router: Router) -> RoutingSettings:
+    """What a router runs, with the lab's defaults filled in."""
+    return router.settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +99,11 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """`capacity` in bit/s, 0 for as fast as the kernel; `delay` in microseconds; `loss` as a share of 1."""
+    """`capacity` in bit/s, 0 for as fast as the kernel; `delay` and `jitter` in microseconds; `loss` as a share of 1.
+
+    `mtu` None: the kernel's. `area` None: that of the routers. `bfd` None: as the routers say. Links with a
+    shared-risk group in common fail together (RFC 4203, 1.3).
+    """
 
     name: str
     a: Endpoint
@@ -55,6 +113,11 @@ class Link:
     loss: float = 0.0
     cost: int = 1
     state: State = "up"
+    jitter: int = 0
+    mtu: int | None = None
+    area: IPv4Address | None = None
+    shared_risk_groups: tuple[str, ...] = ()
+    bfd: BfdSettings | Literal["off"] | None = None
 
     def other(self, node: str) -> Endpoint:
         return self.b if node == self.a.node else self.a
@@ -74,15 +137,54 @@ class Segment:
     ends: tuple[tuple[Link, Endpoint], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ScheduledEvent:
+    """What happens to a lab `at` seconds after it is up. Names of shared-risk groups are resolved to `links`.
+
+    flap: `links` go down and up again `count` times, each time `period` apart (down for half of it). loss, reorder:
+    `share` of the packets on `links`. partition: links between two of `groups` are cut; heal: they are restored.
+    """
+
+    at: float
+    action: Action
+    links: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+    groups: tuple[tuple[str, ...], ...] = ()
+    period: float = 0.0
+    count: int = 0
+    share: float = 0.0
+
+
 @dataclass(frozen=True)
 class Topology:
-    """A lab. Names are unique among all nodes, and among links."""
+    """A lab. Names are unique among all nodes, and among links. `routing` is what routers have that say nothing.
+
+    `schedule` is in the order of time. `places` are longitude and latitude of nodes, where known; only drawings and
+    delays come of them.
+    """
 
     name: str
     routers: tuple[Router, ...] = ()
     switches: tuple[Switch, ...] = ()
     hosts: tuple[Host, ...] = ()
     links: tuple[Link, ...] = ()
+    routing: RoutingSettings = field(default_factory=RoutingSettings)
+    schedule: tuple[ScheduledEvent, ...] = ()
+    places: Mapping[str, tuple[float, float]] = field(default_factory=dict, hash=False)
+
+    @cached_property
+    def router_by_name(self) -> Mapping[str, Router]:
+        return {router.name: router for router in self.routers}
+
+    def area_of(self, link: Link, router: str) -> IPv4Address:
+        """The OSPF area of a router's end of a link."""
+        return link.area if link.area is not None else self.router_by_name[router].settings.ospf.area
+
+    def bfd_of(self, link: Link, router: str) -> BfdSettings | None:
+        """What a router's end of a link runs; None is off."""
+        if link.bfd is None:
+            return self.router_by_name[router].settings.bfd
+        return None if link.bfd == "off" else link.bfd
 
     @cached_property
     def router_names(self) -> frozenset[str]:
@@ -94,7 +196,7 @@ class Topology:
 
     @cached_property
     def transit_names(self) -> frozenset[str]:
-        """The routers that routes may lead through."""
+        """The routers that the controller's routes may lead through."""
         return frozenset(router.name for router in self.routers if router.routing == "spf")
 
     @property

@@ -4,24 +4,26 @@ In: any JSON value, also one that no schema has checked (the CLI reads files bef
 or `FieldError`s by path. The API server calls `validate_topology` and answers 422; `weft lab up` prints the first.
 """
 
-import re
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from weft.api.validation import FieldError
 from weft.core.errors import InvalidError
-from weft.network.topology.addresses import allocate
+from weft.network.topology.addresses import Addresses, allocate
+from weft.network.topology.fields import Fields, Object
 from weft.network.topology.model import Endpoint, Host, Link, Router, State, Switch, Topology
+from weft.network.topology.routing_reader import read_bfd, read_defaults, read_own, read_static
+from weft.network.topology.schedule_reader import read_schedule
 from weft.network.topology.units import parse_delay, parse_loss, parse_rate
 
-Object = dict[str, Any]
 V = TypeVar("V")
 
-# RFC 1123 labels: names become parts of objects' names, of namespaces and of interfaces.
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_NAME_LENGTH = 63
+_STATES: tuple[State, ...] = ("up", "down")
 _MAX_COST = 65535
+# What IPv4 must be able to send (RFC 791, 3.1), and what Linux lets an interface send.
+_MIN_MTU, _MAX_MTU = 68, 65535
 MAX_NODES, MAX_LINKS = 1000, 4000
 
 
@@ -41,66 +43,13 @@ def read_topology(obj: Object) -> Topology:
     return topology
 
 
-class _Reader:
-    def __init__(self) -> None:
-        self.errors: list[FieldError] = []
-
-    def invalid(self, path: str, value: object, why: str) -> None:
-        shown = f'"{value}"' if isinstance(value, str) else repr(value)
-        self.errors.append(FieldError("FieldValueInvalid", path, f"Invalid value: {shown}: {why}"))
-
-    def required(self, path: str, why: str = "") -> None:
-        self.errors.append(
-            FieldError("FieldValueRequired", path, f"Required value: {why}" if why else "Required value")
-        )
-
-    def duplicate(self, path: str, value: str) -> None:
-        self.errors.append(FieldError("FieldValueDuplicate", path, f'Duplicate value: "{value}"'))
-
-    def typed(self, path: str, value: object, kind: type[V], default: V) -> V:
-        """`value`, or `default` where it is absent or of another type; the latter is an error."""
-        if value is None:
-            return default
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            names = {dict: "an object", list: "a list", str: "a string", int: "an integer"}
-            self.errors.append(
-                FieldError("FieldValueTypeInvalid", path, f"Invalid value: {value!r}: must be {names[kind]}")
-            )
-            return default
-        return value
-
-    def name(self, path: str, value: object) -> str:
-        if value is None or value == "":
-            self.required(path)
-            return ""
-        name = self.typed(path, value, str, "")
-        if not name:
-            return ""
-        if len(name) > _NAME_LENGTH:
-            self.invalid(path, name, f"must be no more than {_NAME_LENGTH} characters")
-        elif not _LABEL.fullmatch(name):
-            self.invalid(
-                path, name, "must be lower case letters, digits and '-', and start and end with a letter or digit"
-            )
-        else:
-            return name
-        return ""
-
-    def text(self, path: str, value: object, parse: Callable[[str], V], default: V) -> V:
-        """A text with a syntax of its own; empty means the default."""
-        text = self.typed(path, value, str, "")
-        if not text:
-            return default
-        try:
-            return parse(text)
-        except ValueError as error:
-            self.invalid(path, text, str(error))
-            return default
-
+class _Reader(Fields):
     def read(self, obj: Object) -> Topology | None:
         metadata = self.typed("metadata", obj.get("metadata"), dict, {})
         name = self.name("metadata.name", metadata.get("name"))
         spec = self.typed("spec", obj.get("spec"), dict, {})
+        self.routing = read_defaults(self, "spec.routing", spec.get("routing"))
+        self.places: dict[str, tuple[float, float]] = {}
         taken: set[str] = set()
         routers = tuple(self._nodes(spec, "routers", self._router, taken))
         switches = tuple(self._nodes(spec, "switches", lambda path, raw, node: Switch(node), taken))
@@ -112,11 +61,16 @@ class _Reader:
         links = tuple(self._links(spec, taken))
         if self.errors:
             return None
-        topology = Topology(name, routers, switches, hosts, links)
+        topology = Topology(name, routers, switches, hosts, links, self.routing, places=self.places)
+        topology = replace(topology, schedule=read_schedule(self, "spec.schedule", spec.get("schedule"), topology))
         self._check_switches(topology)
         if not self.errors:
-            for path, why in allocate(topology).problems:
+            addresses = allocate(topology)
+            for path, why in addresses.problems:
                 self.errors.append(FieldError("FieldValueInvalid", path, f"Invalid value: {why}"))
+            self._check_areas(topology)
+            if not addresses.problems:
+                self._check_static(topology, addresses)
         return None if self.errors else topology
 
     def _nodes(self, spec: Object, field: str, make: Callable[[str, Object, str], V], taken: set[str]) -> list[V]:
@@ -133,21 +87,24 @@ class _Reader:
                 self.duplicate(f"{path}.name", name)
             elif name:
                 taken.add(name)
+                self._place(f"{path}.location", entry.get("location"), name)
                 found.append(make(path, entry, name))
         return found
 
     def _router(self, path: str, raw: Object, name: str) -> Router:
         loopback = self.text(f"{path}.loopback", raw.get("loopback"), _loopback, None)
-        routing = self.typed(f"{path}.routing", raw.get("routing"), str, "spf")
-        if routing not in ("spf", "none"):
-            self.errors.append(
-                FieldError(
-                    "FieldValueNotSupported",
-                    f"{path}.routing",
-                    f'Unsupported value: "{routing}": supported values: "spf", "none"',
-                )
-            )
-        return Router(name, loopback, "none" if routing == "none" else "spf")
+        settings = read_own(self, path, raw, self.routing)
+        return Router(name, loopback, settings, read_static(self, f"{path}.static", raw.get("static")))
+
+    def _place(self, path: str, raw: object, name: str) -> None:
+        if raw is None:
+            return
+        entry = self.typed(path, raw, dict, {})
+        for key in ("longitude", "latitude"):
+            if entry.get(key) is None:
+                self.required(f"{path}.{key}", "degrees, east and north positive")
+        longitude = self.number(f"{path}.longitude", entry.get("longitude"), 0.0, -180, 180)
+        self.places[name] = (longitude, self.number(f"{path}.latitude", entry.get("latitude"), 0.0, -90, 90))
 
     def _links(self, spec: Object, nodes: set[str]) -> list[Link]:
         found: list[Link] = []
@@ -189,28 +146,29 @@ class _Reader:
             return None
         default = f"{a.node}-{b.node}"
         name = self.name(f"{path}.name", raw.get("name", default))
-        cost = self.typed(f"{path}.cost", raw.get("cost"), int, 1)
-        if not 1 <= cost <= _MAX_COST:
-            self.invalid(f"{path}.cost", cost, f"must be between 1 and {_MAX_COST}")
-        state = self.typed(f"{path}.state", raw.get("state"), str, "up")
-        if state not in ("up", "down"):
-            self.errors.append(
-                FieldError(
-                    "FieldValueNotSupported",
-                    f"{path}.state",
-                    f'Unsupported value: "{state}": supported values: "up", "down"',
-                )
-            )
-        wish: State = "down" if state == "down" else "up"
+        cost = self.integer(f"{path}.cost", raw.get("cost"), 1, 1, _MAX_COST)
+        state: State = self.choice(f"{path}.state", raw.get("state"), _STATES, "up")
+        delay = self.text(f"{path}.delay", raw.get("delay"), parse_delay, 0)
+        jitter = self.text(f"{path}.jitter", raw.get("jitter"), parse_delay, 0)
+        if jitter > delay:
+            self.invalid(f"{path}.jitter", raw.get("jitter"), "must not be more than the delay")
+        mtu = None
+        if raw.get("mtu") is not None:
+            mtu = self.integer(f"{path}.mtu", raw["mtu"], _MIN_MTU, _MIN_MTU, _MAX_MTU)
         return Link(
             name,
             a,
             b,
             capacity=self.text(f"{path}.capacity", raw.get("capacity"), parse_rate, 0),
-            delay=self.text(f"{path}.delay", raw.get("delay"), parse_delay, 0),
+            delay=delay,
             loss=self.text(f"{path}.loss", raw.get("loss"), parse_loss, 0.0),
             cost=cost,
-            state=wish,
+            state=state,
+            jitter=jitter,
+            mtu=mtu,
+            area=self.area(f"{path}.area", raw.get("area"), None),
+            shared_risk_groups=self.labels(f"{path}.sharedRiskGroups", raw.get("sharedRiskGroups")),
+            bfd=read_bfd(self, f"{path}.bfd", raw.get("bfd"), None),
         )
 
     def _endpoint(self, path: str, raw: object, nodes: set[str]) -> Endpoint | None:
@@ -253,6 +211,34 @@ class _Reader:
                 if a == b:
                     self.invalid(f"{path}.endpoints", link.name, "this link closes a ring of switches")
                 parent[a] = b
+
+    def _check_areas(self, topology: Topology) -> None:
+        """OSPF routers of one segment must be in one area, or they never meet (RFC 2328, 8.2)."""
+        index = {link.name: index for index, link in enumerate(topology.links)}
+        for segment in topology.segments():
+            areas = {
+                (link.name, end.node): topology.area_of(link, end.node)
+                for link, end in segment.ends
+                if end.node in topology.router_names and topology.router_by_name[end.node].routing == "ospf"
+            }
+            if len(set(areas.values())) > 1:
+                (_, one), first = next(iter(areas.items()))[0], next(iter(areas.values()))
+                name, other = next(key for key, area in areas.items() if area != first)
+                why = f"{one} is in area {first} here and {other} in area {areas[name, other]}"
+                self.invalid(f"spec.links[{index[name]}].area", name, why)
+
+    def _check_static(self, topology: Topology, addresses: Addresses) -> None:
+        """The kernel takes no gateway that is not on a link of the router."""
+        for index, router in enumerate(topology.routers):
+            if not router.static:
+                continue
+            own = [found for (_, node), found in addresses.interfaces.items() if node == router.name]
+            for position, route in enumerate(router.static):
+                path = f"spec.routers[{index}].static[{position}].via"
+                if route.via is not None and not any(route.via in found.network for found in own):
+                    self.invalid(path, str(route.via), f"is on no link of {router.name}")
+                if any(route.via == found.ip for found in own):
+                    self.invalid(path, str(route.via), f"is an address of {router.name} itself")
 
 
 def _loopback(text: str) -> IPv4Address | None:

@@ -46,3 +46,27 @@ def parse_loss(text: str) -> float:
     if not match or float(match[1]) > 100:
         raise ValueError("must be a share of packets between 0% and 100%, such as 0.1%")
     return float(match[1]) / 100
+
+
+def parse_time(text: str) -> float:
+    """Seconds, of anything from microseconds to hours."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(us|ms|s|m|h)", text.strip())
+    seconds = float(match[1]) * {"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}[match[2]] if match else -1.0
+    if not 0 <= seconds <= 86400:
+        raise ValueError("must be a time of at most 24h, such as 10s or 500ms")
+    return seconds
+
+
+def format_time(seconds: float) -> str:
+    """`10s`, `500ms`; the inverse of `parse_time` and, up to 10 s, of `parse_delay`."""
+    microseconds = round(seconds * 1e6)
+    for unit, factor in (("s", 1_000_000), ("ms", 1000)):
+        if microseconds % factor == 0:
+            return f"{microseconds // factor}{unit}"
+    return f"{microseconds}us"
+
+
+def format_share(share: float) -> str:
+    """`0.1%`; the inverse of `parse_loss`, to twelve digits."""
+    text = f"{share * 100:.12f}".rstrip("0").rstrip(".")
+    return f"{text or '0'}%"

@@ -112,7 +112,7 @@ MISTAKES = [
         changed("spec.routers.0.loopback", "fe80::1"),
         'spec.routers[0].loopback: Invalid value: "fe80::1": must be an IPv4',
     ),
-    (changed("spec.routers.0.routing", "ospf"), 'spec.routers[0].routing: Unsupported value: "ospf"'),
+    (changed("spec.routers.0.routing", "bgp"), 'spec.routers[0].routing: Unsupported value: "bgp"'),
     (changed("metadata.name", "My.Lab"), 'metadata.name: Invalid value: "My.Lab"'),
     (changed("metadata.name", None), "metadata.name: Required value"),
     (changed("spec", {}), "spec.routers: Required value: a lab needs at least one"),
