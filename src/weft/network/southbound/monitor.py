@@ -13,27 +13,30 @@ from collections.abc import Callable
 from pathlib import Path
 
 from weft.core.errors import UnsupportedError, WeftError
-from weft.network.southbound import netns, nsid, wire
+from weft.network.southbound import netns, nexthops, nsid, routes, wire
+from weft.network.southbound import rtnetlink as rt
 from weft.network.southbound.netlink import Netlink
-from weft.network.southbound.nexthops import RTM_DELNEXTHOP, RTM_NEWNEXTHOP
-from weft.network.southbound.routes import RTM_DELROUTE, RTM_NEWROUTE
 
 _SOL_NETLINK, _ADD_MEMBERSHIP, _LISTEN_ALL_NSID = 270, 1, 8
 _SO_RCVBUFFORCE = 33
+_RT_SCOPE_LINK = 253
 _RECEIVE_BUFFER = 8 << 20
 # RTNLGRP_LINK, _TC, _IPV4_IFADDR, _IPV4_ROUTE, _IPV6_IFADDR, _IPV6_ROUTE, _NEXTHOP (linux/rtnetlink.h)
 _GROUPS = (1, 4, 5, 7, 9, 11, 32)
 
 
 class Part(enum.Flag):
-    """What of a namespace changed. A change of a link also takes routes away, of which the kernel does not tell."""
+    """What of a namespace changed. FEWER: links or addresses went, and with them any routes that needed them, of which
+    the kernel does not tell."""
 
     LINKS = enum.auto()
+    ADDRESSES = enum.auto()
     ROUTES = enum.auto()
-    ALL = LINKS | ROUTES
+    FEWER = enum.auto()
+    ALL = LINKS | ADDRESSES | ROUTES
 
 
-_ROUTING = {RTM_NEWROUTE, RTM_DELROUTE, RTM_NEWNEXTHOP, RTM_DELNEXTHOP}
+_NOTHING = Part(0)
 
 
 class Monitor:
@@ -83,13 +86,36 @@ class Monitor:
                 found.update(dict.fromkeys(self._ids, Part.ALL))
                 continue
             name = self._names.get(_source(ancillary))
-            if name is None or found.get(name) == Part.ALL:
+            if name is None:
                 continue
-            for kind, _, _, port, _ in wire.notices(data):
-                if kind not in _ROUTING:
-                    found[name] = Part.ALL
-                elif port != own(name):
-                    found[name] = found.get(name, Part.ROUTES) | Part.ROUTES
+            for kind, flags, _, port, payload in wire.notices(data):
+                if part := _part(kind, flags, payload, by_us=port == own(name)):
+                    found[name] = found.get(name, part) | part
+
+
+def _part(kind: int, flags: int, payload: bytes, *, by_us: bool) -> Part:
+    """What one notice puts in doubt."""
+    match kind:
+        case rt.RTM_NEWLINK:
+            good = rt.IFF_UP | rt.IFF_LOWER_UP
+            has_carrier = struct.unpack_from("=I", payload, 8)[0] & good == good
+            return Part.LINKS if has_carrier else Part.LINKS | Part.FEWER
+        case rt.RTM_DELLINK:
+            return Part.LINKS | Part.ADDRESSES | Part.FEWER
+        case rt.RTM_NEWADDR | rt.RTM_DELADDR:
+            if payload[3] == _RT_SCOPE_LINK:
+                return _NOTHING
+            return Part.ADDRESSES if kind == rt.RTM_NEWADDR else Part.ADDRESSES | Part.FEWER
+        case routes.RTM_NEWROUTE if payload[5] != wire.PROTOCOL and not flags & wire.NLM_F_REPLACE:
+            return _NOTHING  # others' routes, unless they took the place of ours
+        case routes.RTM_DELROUTE if payload[5] != wire.PROTOCOL:
+            return _NOTHING
+        case routes.RTM_NEWROUTE | routes.RTM_DELROUTE | nexthops.RTM_NEWNEXTHOP | nexthops.RTM_DELNEXTHOP:
+            return _NOTHING if by_us else Part.ROUTES
+        case rt.RTM_NEWQDISC | rt.RTM_DELQDISC:
+            return Part.LINKS
+        case _:
+            return _NOTHING
 
 
 def _source(ancillary: list[tuple[int, int, bytes]]) -> int:

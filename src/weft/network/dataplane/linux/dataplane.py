@@ -40,6 +40,7 @@ class LinuxDataplane:
         self._views: dict[str, View] = {}
         self._rates: dict[tuple[str, str], int] = {}
         self._monitor: Monitor | None = None
+        self._has_objects: bool | None = None
         self._lock = asyncio.Lock()
 
     def path(self, namespace: str) -> Path:
@@ -97,6 +98,7 @@ class LinuxDataplane:
             if namespace.name in self._views:
                 with _kept(errors, namespace.name):
                     changes += self._ensure_namespace(namespace)
+        self._reread()
         changes += self._remove_links(desired, errors)
         for link in desired.links:
             with _kept(errors, link.name):
@@ -108,7 +110,7 @@ class LinuxDataplane:
             self._hear()
             changes += self._ensure_routes(desired, errors)
             self._hear()
-            if not any(view.stale for view in self._views.values()):
+            if not any(view.stale & Part.ROUTES for view in self._views.values()):
                 break
         return Report(errors, tuple(dict.fromkeys(unlimited)), changes)
 
@@ -116,7 +118,7 @@ class LinuxDataplane:
         if self._monitor is None:
             return
         for name, part in self._monitor.changes(lambda name: self._views[name].netlink.port).items():
-            self._views[name].stale |= part
+            self._views[name].heard(part)
 
     def _remove_namespaces(self, keep: Iterable[str]) -> int:
         start = f"{self._prefix}-"
@@ -162,7 +164,18 @@ class LinuxDataplane:
             name = path.name.removeprefix(f"{self._prefix}-")
             return View(name, path, Netlink(), settings=wanted[path])
 
-        made = netns.create_each([self.path(namespace.name) for namespace in new], enter)
+        def begin(path: Path) -> View:
+            """A new one has its loopback and nothing else, so there is nothing to read."""
+            view = enter(path)
+            view.netlink.request(rt.set_link(1, "lo", up=True))
+            view.links = {"lo": rt.Link(1, "lo", up=True)}
+            view.addresses = {1: set(_LOOPBACK)}
+            view.stale = Part(0) if self._has_objects else Part.ROUTES
+            return view
+
+        if self._has_objects is None:
+            self._has_objects = _has_objects()
+        made = netns.create_each([self.path(namespace.name) for namespace in new], begin)
         found = netns.inside_each([self.path(namespace.name) for namespace in known], enter)
         changes = 0
         for namespace, view in zip((*new, *known), (*made, *found), strict=True):
@@ -176,6 +189,7 @@ class LinuxDataplane:
     def _ensure_namespace(self, namespace: Namespace) -> int:
         view = self._views[namespace.name]
         view.read_links()
+        view.read_addresses()
         wanted = settings(namespace, (name for name in view.links if name != "lo"))
         if view.settings != wanted:
             netns.inside(view.path, lambda: write(wanted))
@@ -193,10 +207,7 @@ class LinuxDataplane:
                 requests.append(rt.set_link(bridge.index, BRIDGE, up=True))
         if not requests:
             return 0
-        view.stale |= Part.ALL
         view.netlink.request(*requests)
-        if namespace.bridge:
-            view.read_links()
         return len(requests)
 
     def _remove_links(self, desired: NetworkState, errors: dict[str, str]) -> int:
@@ -235,7 +246,6 @@ class LinuxDataplane:
         if all(present):
             return 0
         for end, view, is_there in zip((first, second), (here, there), present, strict=True):
-            view.stale |= Part.ALL
             if is_there:  # half a link: its other end was lost with its namespace
                 view.netlink.request(rt.delete_link(end.interface), ignore=(NotFoundError,))
         master = here.links[BRIDGE].index if first.namespace in bridges and BRIDGE in here.links else 0
@@ -260,9 +270,11 @@ class LinuxDataplane:
     ) -> int:
         """Both ends of all links, in one batch a namespace."""
         requests: dict[str, list[tuple[str, rt.Message]]] = {}
+        touched: set[str] = set()
         changes = 0
         for view in self._views.values():
             view.read_links()
+            view.read_addresses()
         for link in desired.links:
             for end in link.ends:
                 if end.namespace not in self._views:
@@ -274,16 +286,19 @@ class LinuxDataplane:
                 wanted = _end_changes(view, present, link, end, master)
                 if wanted:
                     requests.setdefault(end.namespace, []).extend((link.name, each) for each in wanted)
+                    # Either end has a carrier when both are up, and the kernel tells of it later than it is so.
+                    touched.update(each.namespace for each in link.ends)
                 changes += self._ensure_rate(link, end, view, present, errors, unlimited)
         for name, wanted_here in requests.items():
             view = self._views[name]
-            view.stale |= Part.ALL
             for (link_name, _), error in zip(
                 wanted_here, view.netlink.results([message for _, message in wanted_here]), strict=True
             ):
                 if error is not None:
                     errors.setdefault(link_name, str(error))
             changes += len(wanted_here)
+        for name in touched & self._views.keys():
+            self._views[name].stale |= Part.LINKS
         return changes
 
     def _ensure_rate(
@@ -335,6 +350,16 @@ class LinuxDataplane:
             if problem:
                 errors[namespace.name] = problem
         return changes
+
+
+def _has_objects() -> bool:
+    """Whether the kernel knows next-hop objects."""
+    try:
+        with Netlink() as opened:
+            opened.objects()
+    except UnsupportedError:
+        return False
+    return True
 
 
 @contextmanager

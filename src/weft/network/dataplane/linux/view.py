@@ -37,17 +37,28 @@ class View:
     settings: dict[str, str] = field(default_factory=dict)
     done: tuple[Namespace, dict[str, int]] | None = None
 
+    def heard(self, part: Part) -> None:
+        """Something changed. Where there are no routes, none can have gone."""
+        if part & Part.FEWER and (self.routes or self.objects):
+            part |= Part.ROUTES
+        self.stale |= part & Part.ALL
+
     def read_links(self) -> None:
-        """Links and addresses, if they changed. Link-local IPv6 addresses are the kernel's own and not told."""
-        if not self.stale & Part.LINKS:
+        """Links, if they changed."""
+        if self.stale & Part.LINKS:
+            self.links = self.netlink.links()
+            self.stale &= ~Part.LINKS
+
+    def read_addresses(self) -> None:
+        """Addresses, if they changed. Link-local IPv6 addresses are the kernel's own and not told."""
+        if not self.stale & Part.ADDRESSES:
             return
-        self.links = self.netlink.links()
         self.addresses = {}
         for each in self.netlink.addresses():
             if not (each.address.version == 6 and each.address.is_link_local):
                 interface = ip_interface((each.address, each.prefix_length))
                 self.addresses.setdefault(each.index, set()).add(interface)
-        self.stale &= ~Part.LINKS
+        self.stale &= ~Part.ADDRESSES
 
     def read_routes(self) -> None:
         """Routes and next-hop objects of Weft's, if they changed."""
