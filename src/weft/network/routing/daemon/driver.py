@@ -1,0 +1,224 @@
+"""Runs protocol cores on the sockets of a network namespace: many routers in one process, on one event loop.
+
+In: namespaces with cores. Out: packets, kernel routes, and for who asks the neighbours' changes. One `Monitor` hears of
+interfaces in all namespaces. An error of one router is logged and does not reach the others.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from weft.core.errors import WeftError
+from weft.network.routing.daemon.kernel import Fib, read_interfaces
+from weft.network.routing.daemon.sockets import KINDS, ProtocolSocket
+from weft.network.routing.protocol import (
+    Action,
+    Event,
+    Interface,
+    InterfaceChanged,
+    InterfaceRemoved,
+    NeighborChanged,
+    Notice,
+    Prefix,
+    ProtocolName,
+    RouteUpdate,
+    RoutingProtocol,
+    Send,
+    Shutdown,
+    TimerFired,
+)
+from weft.network.routing.rib.routes import Route
+from weft.network.southbound.monitor import Monitor, Part
+from weft.network.southbound.netlink import Netlink
+
+logger = logging.getLogger(__name__)
+_SWEEP_SECONDS = 60.0
+
+Listener = Callable[[str, NeighborChanged | Notice], None]
+
+
+class RouterDriver:
+    """One router. `listener` gets its name with each change of a neighbour and each notice."""
+
+    def __init__(
+        self,
+        name: str,
+        namespace: Path,
+        protocols: Mapping[ProtocolName, RoutingProtocol],
+        listener: Listener | None = None,
+    ) -> None:
+        self.name = name
+        self.protocols = dict(protocols)
+        self._namespace = namespace
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self._netlink = Netlink(namespace)
+        self._fib = Fib(self._netlink)
+        self._sockets: dict[ProtocolName, ProtocolSocket] = {}
+        self._interfaces: dict[int, Interface] = {}
+        self._offers: dict[Prefix, dict[str, Route]] = {}
+        self._timers: dict[ProtocolName, asyncio.TimerHandle] = {}
+        self._sweep: asyncio.TimerHandle | None = None
+
+    @property
+    def netlink_port(self) -> int:
+        return self._netlink.port
+
+    @property
+    def routes(self) -> list[Route]:
+        """The best routes, as the kernel has them."""
+        return [min(offers.values(), key=lambda route: route.preference) for offers in self._offers.values()]
+
+    def start(self) -> None:
+        for protocol in self.protocols:
+            if protocol in KINDS:
+                opened = self._sockets[protocol] = ProtocolSocket(self._namespace, protocol)
+                self._loop.add_reader(opened.fileno(), self._readable, protocol)
+        self.refresh()
+        self._sweep = self._loop.call_later(_SWEEP_SECONDS, self._fib.sweep)
+
+    def close(self, *, farewell: bool = True) -> None:
+        """With `farewell` takes leave of neighbours and of kernel routes; else they stay for who comes next."""
+        if farewell:
+            self.give_all(Shutdown())
+        for handle in (*self._timers.values(), self._sweep):
+            if handle is not None:
+                handle.cancel()
+        for opened in self._sockets.values():
+            self._loop.remove_reader(opened.fileno())
+            opened.close()
+        self._sockets.clear()
+        self._netlink.close()
+
+    def refresh(self) -> None:
+        """Reads the interfaces again and tells the cores what is another than before."""
+        present = read_interfaces(self._netlink)
+        for index, interface in list(self._interfaces.items()):
+            if index not in present:
+                del self._interfaces[index]
+                for opened in self._sockets.values():
+                    opened.leave(interface.name)
+                self.give_all(InterfaceRemoved(interface.name))
+        for index, interface in present.items():
+            if self._interfaces.get(index) == interface:
+                continue
+            self._interfaces[index] = interface
+            for opened in self._sockets.values():
+                opened.join(interface.name, index)
+            self.give_all(InterfaceChanged(interface))
+
+    def repair(self) -> None:
+        if count := self._fib.repair(self._indices()):
+            logger.info("routes repaired", extra={"router": self.name, "routes": count})
+
+    def give_all(self, event: Event) -> None:
+        for protocol in self.protocols:
+            self.give(protocol, event)
+
+    def give(self, protocol: ProtocolName, event: Event) -> None:
+        core = self.protocols[protocol]
+        self._act(protocol, core.handle(event, self._loop.time()))
+        self._arm(protocol, core)
+
+    def _arm(self, protocol: ProtocolName, core: RoutingProtocol) -> None:
+        when = core.next_timer()
+        handle = self._timers.get(protocol)
+        if handle is not None:
+            if when is not None and handle.when() == when and not handle.cancelled():
+                return
+            handle.cancel()
+        if when is not None:
+            self._timers[protocol] = self._loop.call_at(when, self._fire, protocol)
+
+    def _fire(self, protocol: ProtocolName) -> None:
+        del self._timers[protocol]
+        self.give(protocol, TimerFired())
+
+    def _readable(self, protocol: ProtocolName) -> None:
+        try:
+            for event in self._sockets[protocol].receive():
+                self._act(protocol, self.protocols[protocol].handle(event, self._loop.time()))
+            self._arm(protocol, self.protocols[protocol])
+        except Exception:
+            logger.exception("a router failed", extra={"router": self.name, "protocol": protocol})
+
+    def _indices(self) -> dict[str, int]:
+        return {interface.name: index for index, interface in self._interfaces.items()}
+
+    def _act(self, protocol: ProtocolName, actions: Iterable[Action]) -> None:
+        for action in actions:
+            match action:
+                case Send():
+                    if error := self._sockets[protocol].send(action):
+                        logger.debug("not sent", extra={"router": self.name, "error": str(error)})
+                case RouteUpdate():
+                    self._change_routes(protocol, action)
+                case NeighborChanged() | Notice():
+                    if self._listener is not None:
+                        self._listener(self.name, action)
+
+    def _change_routes(self, protocol: ProtocolName, update: RouteUpdate) -> None:
+        """The source with the lowest preference wins a prefix."""
+        touched: list[Prefix] = [*update.withdrawn, *(route.prefix for route in update.routes)]
+        for prefix in update.withdrawn:
+            if (offers := self._offers.get(prefix)) is not None:
+                offers.pop(protocol, None)
+                if not offers:
+                    del self._offers[prefix]
+        for route in update.routes:
+            self._offers.setdefault(route.prefix, {})[protocol] = route
+        best = [
+            min(self._offers[prefix].values(), key=lambda route: route.preference)
+            for prefix in dict.fromkeys(touched)
+            if prefix in self._offers
+        ]
+        removed = [prefix for prefix in dict.fromkeys(touched) if prefix not in self._offers]
+        for error in self._fib.change(best, removed, self._indices()):
+            logger.warning("the kernel refused a route", extra={"router": self.name, "error": str(error)})
+
+
+class RouterHost:
+    """Many routers; `add` and `remove` at any time."""
+
+    def __init__(self, listener: Listener | None = None) -> None:
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self._monitor = Monitor()
+        self._loop.add_reader(self._monitor.fileno(), self._hear)
+        self.routers: dict[str, RouterDriver] = {}
+
+    def add(self, name: str, namespace: Path, protocols: Mapping[ProtocolName, RoutingProtocol]) -> RouterDriver:
+        """Raises WeftError where the namespace or the right to open its sockets is missing."""
+        driver = RouterDriver(name, namespace, protocols, self._listener)
+        self.routers[name] = driver
+        try:
+            self._monitor.add(name, namespace)  # before the first look, so that no change falls between
+            driver.start()
+        except (WeftError, OSError):
+            self.remove(name, farewell=False)
+            raise
+        return driver
+
+    def remove(self, name: str, *, farewell: bool = True) -> None:
+        driver = self.routers.pop(name, None)
+        if driver is not None:
+            self._monitor.discard(name)
+            driver.close(farewell=farewell)
+
+    def close(self, *, farewell: bool = True) -> None:
+        for name in list(self.routers):
+            self.remove(name, farewell=farewell)
+        self._loop.remove_reader(self._monitor.fileno())
+        self._monitor.close()
+
+    def _hear(self) -> None:
+        for name, parts in self._monitor.changes(lambda name: self.routers[name].netlink_port).items():
+            driver = self.routers.get(name)
+            if driver is None:
+                continue
+            try:
+                if parts & (Part.LINKS | Part.ADDRESSES):
+                    driver.refresh()
+            except (WeftError, OSError) as error:
+                logger.warning("cannot read interfaces", extra={"router": name, "error": str(error)})
