@@ -32,10 +32,6 @@ class Resolved:
     hops: tuple[rt.NextHop, ...]
     backup: tuple[rt.NextHop, ...]
 
-    @property
-    def blackhole(self) -> bool:
-        return not self.route.hops and not self.route.backup
-
 
 def ensure_routes(view: View, namespace: Namespace, usable: dict[str, int]) -> tuple[int, str]:
     """How many requests it took, and the first thing that went wrong, if any. `usable`: index by interface."""
@@ -46,21 +42,19 @@ def ensure_routes(view: View, namespace: Namespace, usable: dict[str, int]) -> t
     bad: _BadHops = {}
     changes = 0
     resolved = [_resolve(route, usable) for route in namespace.routes]
-    if view.objects is None:
-        wanted, plans = {key(route): route for each in resolved for route in plain(each)}, objects.Plans()
-    else:
-        while True:
-            plans = objects.plan(_wishes(view, namespace, resolved), _every(view), view.assigned)
-            fresh = [
-                each for id, each in plans.objects.items() if isinstance(each, NextHopObject) and id not in view.objects
-            ]
-            refused = _install_leaves(view, fresh)
-            changes += len(fresh) - len(refused)
-            if not refused:
-                break
-            bad |= refused
-            resolved = [_without(each, bad) for each in resolved]
-        wanted = {key(route): route for each, ids in zip(resolved, plans.ids, strict=True) for route in by(each, ids)}
+    by_object = [each for each in resolved if view.objects is not None and _moves(namespace, each.route)]
+    others = [each for each in resolved if view.objects is None or not _moves(namespace, each.route)]
+    wanted = {key(route): route for each in others for route in plain(each)}
+    plans = objects.Plans()
+    while by_object:
+        plans = objects.plan(_wishes(view, by_object), _every(view), view.assigned)
+        refused, done = _install_leaves(view, plans)
+        changes += done
+        if not refused:
+            break
+        bad |= refused
+        by_object = [_without(each, bad) for each in by_object]
+    wanted |= {key(route): route for each, ids in zip(by_object, plans.ids, strict=True) for route in by(each, ids)}
     wanted |= {key(route): route for route in local_routes(namespace, usable)}
     more, problem = _install(view, wanted, plans)
     for each in namespace.routes:
@@ -101,20 +95,25 @@ def _mentions(route: NodeRoute, bad: rt.NextHop, usable: dict[str, int]) -> bool
 
 def _every(view: View) -> dict[int, Object]:
     """With the ids of others taken."""
-    assert view.objects is not None
-    return {**{id: NextHopObject(id, 0, 0, protocol=0) for id in view.foreign}, **view.objects}
+    return {**{id: NextHopObject(id, 0, 0, protocol=0) for id in view.foreign}, **(view.objects or {})}
 
 
-def _wishes(view: View, namespace: Namespace, resolved: list[Resolved]) -> list[objects.Wish]:
-    """A host's one route needs no group; a router's routes do, so that they can move together."""
+def _moves(namespace: Namespace, route: NodeRoute) -> bool:
+    """Whether a route refers to objects: a router's do, so that they move together, and all with more than one way. A
+    host's few others bring their own next hop, and a blackhole needs none."""
+    if not route.hops and not route.backup:
+        return False
+    return namespace.forward or len(route.hops) > 1 or bool(route.backup)
+
+
+def _wishes(view: View, resolved: list[Resolved]) -> list[objects.Wish]:
     wishes = []
     for each in resolved:
         route = each.route
         version = route.destination.version
         present = view.routes.get((route.destination, _metric(route)))
         current = present.object - objects.ACTIVE if present is not None else -1
-        alone = not namespace.forward and len(route.hops) == 1 and not route.backup
-        plan_key = None if alone else (version, route.hops, route.backup)
+        plan_key = (version, route.hops, route.backup)
         wishes.append(objects.Wish(plan_key, each.hops, each.backup, version, current))
     return wishes
 
@@ -126,8 +125,6 @@ def _metric(route: NodeRoute) -> int:
 def by(each: Resolved, ids: tuple[int, int]) -> list[rt.Route]:
     """The routes that refer to objects: the active one, and the one that waits."""
     route, (active, backup) = each.route, ids
-    if each.blackhole:
-        return [rt.Route(route.destination, (), _metric(route))]
     made = [rt.Route(route.destination, (), _metric(route), object=active)] if active else []
     if backup:
         made.append(rt.Route(route.destination, (), _metric(route) + BACKUP_METRIC, object=backup))
@@ -137,7 +134,7 @@ def by(each: Resolved, ids: tuple[int, int]) -> list[rt.Route]:
 def plain(each: Resolved) -> list[rt.Route]:
     """The same without objects."""
     route = each.route
-    if each.blackhole:
+    if not route.hops and not route.backup:
         return [rt.Route(route.destination, (), _metric(route))]
     made = []
     for hops, metric in ((each.hops, _metric(route)), (each.backup, _metric(route) + BACKUP_METRIC)):
@@ -160,15 +157,18 @@ def local_routes(namespace: Namespace, usable: dict[str, int]) -> list[rt.Route]
     return made
 
 
-def _install_leaves(view: View, fresh: list[NextHopObject]) -> _BadHops:
-    assert view.objects is not None
+def _install_leaves(view: View, plans: objects.Plans) -> tuple[_BadHops, int]:
+    """Those that the kernel refused, with its reason, and how many it took."""
+    if view.objects is None:
+        return {}, 0
+    fresh = [each for id, each in plans.objects.items() if isinstance(each, NextHopObject) and id not in view.objects]
     refused: _BadHops = {}
     for leaf, error in zip(fresh, view.netlink.results([replace_object(leaf) for leaf in fresh]), strict=True):
         if error is None:
             view.objects[leaf.id] = leaf
         else:
             refused[rt.NextHop(leaf.index, leaf.gateway, 1, leaf.segments)] = error
-    return refused
+    return refused, len(fresh) - len(refused)
 
 
 def _install(view: View, wanted: dict[RouteKey, rt.Route], plans: objects.Plans) -> tuple[int, str]:

@@ -28,8 +28,8 @@ Members = frozenset[tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What one route asks of the objects. `key` names its plan: wishes with the same key have the same hops; None for
-    the hop's own object, without a group. `current`: the plan that its route has now, -1 for none."""
+    """What one route asks of the objects. `key` names its plan: wishes with the same key have the same hops. `current`:
+    the plan that its route has now, -1 for none."""
 
     key: object
     hops: tuple[NextHop, ...]
@@ -72,8 +72,6 @@ def plan(wishes: list[Wish], present: Mapping[int, Object], assigned: Mapping[ob
     members: dict[object, tuple[Members, Members]] = {}
     votes: dict[object, Counter[int]] = {}
     for wish in wishes:
-        if wish.key is None:
-            continue
         if wish.key not in members:
             members[wish.key] = (leaves.members(wish.hops, wish.version), leaves.members(wish.backup, wish.version))
             votes[wish.key] = Counter()
@@ -97,10 +95,6 @@ def plan(wishes: list[Wish], present: Mapping[int, Object], assigned: Mapping[ob
         if backup:
             _put(found, NextHopGroup(BACKUP + k, backup))
     for wish in wishes:
-        if wish.key is None:
-            hop = wish.hops[:1] or wish.backup[:1]
-            found.ids.append((leaves.id(hop[0], wish.version) if hop else 0, 0))
-            continue
         k = found.assigned[wish.key]
         ids = (ACTIVE + k, BACKUP + k)
         found.ids.append((ids[0] if ids[0] in found.objects else 0, ids[1] if ids[1] in found.objects else 0))

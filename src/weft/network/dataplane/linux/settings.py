@@ -37,13 +37,14 @@ def settings(namespace: Namespace, interfaces: Iterable[str]) -> dict[str, str]:
 
 
 def write(wanted: Mapping[str, str]) -> None:
-    """What this kernel does not have is left out."""
+    """What this kernel does not have is left out; what is so already is not written, as that can take a lock."""
     for name, value in wanted.items():
         try:
-            descriptor = os.open(f"/proc/sys/net/{name}", os.O_WRONLY | os.O_CLOEXEC)
+            descriptor = os.open(f"/proc/sys/net/{name}", os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             continue
         try:
-            os.write(descriptor, value.encode())
+            if os.read(descriptor, 16).strip() != value.encode():
+                os.pwrite(descriptor, value.encode(), 0)
         finally:
             os.close(descriptor)
