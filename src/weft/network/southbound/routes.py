@@ -26,6 +26,7 @@ from weft.network.southbound.wire import (
     attribute,
     attributes,
     family,
+    nested,
     number,
 )
 
@@ -86,7 +87,7 @@ def encap_attributes(kind: int, encap: int, segments: tuple[IPv6Address, ...]) -
     """The two attributes of an encapsulation; routes and next-hop objects number them differently."""
     if not segments:
         return b""
-    return attribute(kind, struct.pack("=H", srv6.ENCAP_SEG6)) + attribute(encap, srv6.encapsulation(segments))
+    return attribute(kind, struct.pack("=H", srv6.ENCAP_SEG6)) + nested(encap, srv6.encapsulation(segments))
 
 
 def _body(kind: int, route: Route) -> bytes:
@@ -109,7 +110,7 @@ def _body(kind: int, route: Route) -> bytes:
         return body + attribute(_RTA_NH_ID, struct.pack("=I", route.object))
     if route.local is not None:
         body += attribute(_RTA_ENCAP_TYPE, struct.pack("=H", srv6.ENCAP_SEG6_LOCAL))
-        body += attribute(_RTA_ENCAP, srv6.local(route.local))
+        body += nested(_RTA_ENCAP, srv6.local(route.local))
     if len(route.next_hops) == 1:
         hop = route.next_hops[0]
         body += attribute(_RTA_OIF, struct.pack("=I", hop.index)) if hop.index else b""

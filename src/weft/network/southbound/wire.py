@@ -13,6 +13,7 @@ NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_REQUEST, NLM_F_MULTI, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x2, 0x4, 0x300
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
 _NLM_F_ACK_TLVS, _NLMSGERR_ATTR_MSG = 0x200, 1
+_NLA_F_NESTED = 0x8000
 AF_UNSPEC, AF_INET, AF_INET6 = 0, 2, 10
 PROTOCOL = 196  # marks the routes that Weft installs; unassigned in rtnetlink(7)'s list and iproute2's rt_protos
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -35,6 +36,11 @@ class Message:
 def attribute(kind: int, data: bytes) -> bytes:
     """struct rtattr, padded to four bytes."""
     return _ATTRIBUTE.pack(len(data) + 4, kind) + data + _PADDING[len(data) & 3]
+
+
+def nested(kind: int, content: bytes) -> bytes:
+    """An attribute that holds others; newer parts of the kernel insist that it says so."""
+    return attribute(kind | _NLA_F_NESTED, content)
 
 
 def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -62,8 +62,8 @@ class LinuxDataplane:
         if self._monitor is None:
             await asyncio.Event().wait()
             return
-        loop, seen = asyncio.get_running_loop(), asyncio.Event()
-        loop.add_reader(self._monitor.fileno(), seen.set)
+        loop, seen, descriptor = asyncio.get_running_loop(), asyncio.Event(), self._monitor.fileno()
+        loop.add_reader(descriptor, seen.set)
         try:
             while not any(view.stale for view in self._views.values()):
                 await seen.wait()
@@ -71,7 +71,7 @@ class LinuxDataplane:
                 async with self._lock:
                     self._hear()
         finally:
-            loop.remove_reader(self._monitor.fileno())
+            loop.remove_reader(descriptor)
 
     def reroute(self, namespace: str) -> FastReroute:
         """For a neighbour that falls silent: `fail` and `recover`. The caller closes it."""

@@ -24,6 +24,12 @@ class FastReroute:
     def close(self) -> None:
         self._netlink.close()
 
+    def __enter__(self) -> "FastReroute":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def fail(self, interface: str, via: Address | None = None) -> int:
         """The neighbour `via` (or every one) on `interface` does not answer. Returns how many objects changed."""
         present = self._present()

@@ -21,7 +21,7 @@ def settings(namespace: Namespace, interfaces: Iterable[str]) -> dict[str, str]:
     }
     if namespace.bridge:
         # A switch forwards frames; with an address on each port it would have a lot of its own to do and to say.
-        wanted |= {"ipv6/conf/all/disable_ipv6": "1", "ipv6/conf/default/disable_ipv6": "1"}
+        wanted["ipv6/conf/default/disable_ipv6"] = "1"
     if namespace.forward:
         # ECMP looks at ports, so that flows spread; routes over links without a carrier give way to others.
         wanted |= {
