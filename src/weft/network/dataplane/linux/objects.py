@@ -142,7 +142,8 @@ def _held(present: Mapping[int, Object], k: int) -> tuple[Members, Members]:
         group = present.get(id)
         return group.members if isinstance(group, NextHopGroup) else frozenset()
 
-    return of(PLANNED + k) or of(ACTIVE + k), of(BACKUP + k)
+    backup = of(BACKUP + k)
+    return of(PLANNED + k) or (frozenset() if backup else of(ACTIVE + k)), backup
 
 
 class _Leaves:
