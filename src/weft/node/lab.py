@@ -8,7 +8,7 @@ node's finalizer goes when its namespace has gone. What to make (`desired_state`
 import asyncio
 import logging
 from collections.abc import Awaitable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_interface, ip_network
 from typing import Any
@@ -18,6 +18,7 @@ from weft.client.base import Client, Object
 from weft.client.informer import Informer
 from weft.core.clock import Clock, SystemClock
 from weft.core.errors import WeftError
+from weft.core.ids import short_hash
 from weft.core.settings import Settings
 from weft.core.tasks import Tasks
 from weft.core.workqueue import WorkQueue
@@ -34,12 +35,17 @@ from weft.network.dataplane.linux import (
 from weft.network.topology.names import namespace_prefix
 from weft.network.topology.resources import NODE_FINALIZER, PARTS
 from weft.network.topology.units import parse_rate
+from weft.node.lab_routing import LabRouting, Learned, entries
+from weft.node.lab_routing import status as routing_status
 from weft.node.lab_switch import bridge_ports
 
 logger = logging.getLogger(__name__)
 
 LabKey = tuple[str, str]  # the API's namespace, the Topology's name
+Outcome = tuple["Lab", NetworkState, Report]
 RESYNC_SECONDS = 30.0
+# Neighbours change in bursts; their statuses are written together.
+TELL_SECONDS = 0.2
 _WHOLE = ""  # the key of an error that nothing could be done after: no node or link is named so
 
 
@@ -102,12 +108,15 @@ def _routes(table: Object) -> tuple[NodeRoute, ...]:
     )
 
 
-def statuses(lab: Lab, state: NetworkState, report: Report, netns: dict[str, str]) -> list[tuple[Object, Object]]:
-    """(object, its status) for everything that is in the lab."""
+def statuses(
+    lab: Lab, state: NetworkState, report: Report, netns: dict[str, str], learned: dict[str, Learned]
+) -> list[tuple[Object, Object]]:
+    """(object, its status) for everything that is in the lab; `learned` is what routing daemons told, by router."""
     found = []
     for name, node in lab.nodes.items():
         wrong = report.errors.get(name, "")
         status: Object = {"phase": "Failed" if wrong else "Ready", "netns": netns[name], "message": wrong}
+        status |= routing_status(learned.get(name), node["spec"].get("loopback", ""))
         found.append((node, status))
     usable: set[tuple[str, str]] = set()
     made = {link.name: link for link in state.links}
@@ -150,7 +159,9 @@ class LabAgent:
         self._queue: WorkQueue[LabKey] = WorkQueue(self._clock, base_delay=0.1, max_delay=10.0)
         self._tell: WorkQueue[LabKey] = WorkQueue(self._clock, base_delay=0.05, max_delay=5.0)
         self._planes: dict[LabKey, LinuxDataplane] = {}
-        self._outcomes: dict[LabKey, tuple[Lab, NetworkState, Report]] = {}
+        self._routings: dict[LabKey, LabRouting] = {}
+        self._outcomes: dict[LabKey, Outcome] = {}
+        self._last: dict[LabKey, Outcome] = {}
         self._informers: dict[str, Informer] = {}
 
     async def run(self) -> None:
@@ -171,6 +182,9 @@ class LabAgent:
             await asyncio.Event().wait()
         finally:
             await tasks.close()
+            for routing in self._routings.values():
+                await routing.close(leave=True)
+            self._routings.clear()
             for plane in self._planes.values():
                 plane.close()
             self._planes.clear()
@@ -212,12 +226,13 @@ class LabAgent:
             state = desired_state(lab)
             report = await plane.apply(state)
             report = await asyncio.to_thread(_bridge_switches, plane, lab, state, report)
+            report = await self._route(key, plane, lab, report)
         except (WeftError, OSError, ValueError) as error:
             logger.warning("cannot set up a lab", extra={"lab": "/".join(key), "error": str(error)})
             report = Report({**dict.fromkeys(lab.nodes, str(error)), _WHOLE: str(error)})
         if report.changes:
             logger.info("lab set up", extra={"lab": "/".join(key), "changes": report.changes})
-        self._outcomes[key] = (lab, state, report)
+        self._outcomes[key] = self._last[key] = (lab, state, report)
         self._tell.add(key)
         if report.errors:
             self._queue.retry(key)
@@ -226,6 +241,28 @@ class LabAgent:
         if not lab.nodes:
             plane.close()
             del self._planes[key]
+            self._last.pop(key, None)
+
+    async def _route(self, key: LabKey, plane: LinuxDataplane, lab: Lab, report: Report) -> Report:
+        """Keeps the routing daemons of a lab; they start when their namespaces are there and end with them."""
+        wanted = entries({k: v for k, v in lab.nodes.items() if k not in report.errors}, lab.links, plane.path)
+        routing = self._routings.get(key)
+        if routing is None:
+            if not wanted:
+                return report
+            directory = self._settings.paths.run / "routing" / short_hash("/".join(key), 10)
+            routing = self._routings[key] = LabRouting("/".join(key), directory, lambda: self._tell_again(key))
+        errors = await routing.apply(wanted)
+        if not wanted:
+            await routing.close(leave=False)
+            del self._routings[key]
+        return replace(report, errors={**errors, **report.errors})
+
+    def _tell_again(self, key: LabKey) -> None:
+        """What a daemon has learned is told together with the outcome of the last reconciliation."""
+        if key in self._last:
+            self._outcomes.setdefault(key, self._last[key])
+            self._tell.add_after(key, TELL_SECONDS)
 
     async def _resync(self) -> None:
         """Looks at all labs now and then: somebody may have changed the kernel's state by hand."""
@@ -256,8 +293,9 @@ class LabAgent:
         lab, state, report = outcome
         prefix = namespace_prefix(self._settings.instance, *key)
         netns = {name: f"{prefix}-{name}" for name in lab.nodes}
+        learned = self._routings[key].learned if key in self._routings else {}
         writes: list[Awaitable[Any]] = [
-            self._write_status(obj, status) for obj, status in statuses(lab, state, report, netns)
+            self._write_status(obj, status) for obj, status in statuses(lab, state, report, netns, learned)
         ]
         if _WHOLE not in report.errors:
             writes += [self._let_go(obj) for obj in lab.leaving]

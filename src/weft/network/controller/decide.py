@@ -15,7 +15,7 @@ from weft.network.topology.addresses import Addresses, allocate
 from weft.network.topology.model import Endpoint, Link, State, Topology
 from weft.network.topology.names import interface_name
 from weft.network.topology.resources import object_name
-from weft.network.topology.units import format_rate
+from weft.network.topology.writer import link_spec, router_spec
 
 Object = dict[str, Any]
 
@@ -41,8 +41,8 @@ def decide(topology: Topology, states: Mapping[str, State], failed: frozenset[st
     lab = topology.name
     parts = []
     for router in topology.routers:
-        loopback = {"loopback": f"{addresses.loopbacks[router.name]}/32", "routing": router.routing}
-        parts.append(_part("Router", lab, router.name, loopback))
+        loopback = {"loopback": f"{addresses.loopbacks[router.name]}/32"}
+        parts.append(_part("Router", lab, router.name, loopback | router_spec(router)))
     parts += [_part("Switch", lab, switch.name, {}) for switch in topology.switches]
     for host in topology.hosts:
         address = addresses.of_node(topology, host.name)
@@ -65,13 +65,8 @@ def _link(topology: Topology, link: Link, addresses: Addresses, state: State) ->
         "endpoints": [_endpoint(link, end, addresses) for end in (link.a, link.b)],
         "cost": link.cost,
         "state": state,
+        **link_spec(link),
     }
-    if link.capacity:
-        spec["capacity"] = format_rate(link.capacity)
-    if link.delay:
-        spec["delay"] = f"{link.delay}us"
-    if link.loss:
-        spec["loss"] = f"{link.loss * 100:g}%"
     return Part("Link", object_name(link.name, topology.name), spec)
 
 

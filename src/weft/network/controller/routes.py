@@ -47,20 +47,23 @@ Prefixes = dict[IPv4Network, list[Stand]]
 
 
 def compute_routes(topology: Topology, addresses: Addresses, up: frozenset[str]) -> dict[str, tuple[Route, ...]]:
-    """The routes of every router and host, sorted by destination."""
+    """The routes of every host and of every router whose routes come from the controller, sorted by destination."""
     segments = topology.segments(up=up)
     graph = _graph(addresses, segments)
-    prefixes = _prefixes(topology, addresses, segments)
+    prefixes = _prefixes(topology, addresses, segments, topology.transit_names)
     found: dict[str, tuple[Route, ...]] = {}
     for router in topology.routers:
         if router.routing == "none":
             found[router.name] = ()
-        else:
+        elif router.routing == "spf":
             reached = shortest_paths(graph, router.name, topology.transit_names.__contains__)
             found[router.name] = _routes(router.name, reached, prefixes)
-    gateways = {a.ip for (_, node), a in addresses.interfaces.items() if node in topology.transit_names}
+    # For a host all routers forward that have routes, wherever they have them from.
+    forwarding = topology.forwarding_names
+    prefixes = _prefixes(topology, addresses, segments, forwarding)
+    gateways = {a.ip for (_, node), a in addresses.interfaces.items() if node in forwarding}
     for host in topology.hosts:
-        reached = shortest_paths(graph, host.name, topology.transit_names.__contains__)
+        reached = shortest_paths(graph, host.name, forwarding.__contains__)
         found[host.name] = _as_default(_routes(host.name, reached, prefixes), gateways)
     return found
 
@@ -78,7 +81,7 @@ def _graph(addresses: Addresses, segments: list[Segment]) -> Graph:
     return graph
 
 
-def _prefixes(topology: Topology, addresses: Addresses, segments: list[Segment]) -> Prefixes:
+def _prefixes(topology: Topology, addresses: Addresses, segments: list[Segment], transit: frozenset[str]) -> Prefixes:
     found: Prefixes = {}
     for router in topology.routers:
         found[IPv4Network(addresses.loopbacks[router.name])] = [Stand(router.name, 0, True)]
@@ -86,7 +89,7 @@ def _prefixes(topology: Topology, addresses: Addresses, segments: list[Segment])
         for link, end in segment.ends:
             network = addresses.interfaces[link.name, end.node].network
             # A host, or a router without routing, reaches its own segment but delivers nothing to its neighbours.
-            stand = Stand(end.node, link.cost, end.node in topology.transit_names)
+            stand = Stand(end.node, link.cost, end.node in transit)
             found.setdefault(network, []).append(stand)
     return found
 

@@ -187,12 +187,27 @@ class Topology:
         return None if link.bfd == "off" else link.bfd
 
     @cached_property
+    def ospf_areas(self) -> frozenset[IPv4Address]:
+        """Those that OSPF routers are in."""
+        return frozenset(
+            self.area_of(link, end.node)
+            for link in self.links
+            for end in (link.a, link.b)
+            if end.node in self.router_names and self.router_by_name[end.node].routing == "ospf"
+        )
+
+    @cached_property
     def router_names(self) -> frozenset[str]:
         return frozenset(router.name for router in self.routers)
 
     @cached_property
     def switch_names(self) -> frozenset[str]:
         return frozenset(switch.name for switch in self.switches)
+
+    @cached_property
+    def forwarding_names(self) -> frozenset[str]:
+        """The routers that have routes, by whichever protocol."""
+        return frozenset(router.name for router in self.routers if router.routing != "none")
 
     @cached_property
     def transit_names(self) -> frozenset[str]:

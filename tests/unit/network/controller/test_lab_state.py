@@ -40,7 +40,7 @@ def lab() -> Lab:
 
 
 def said(lab: Lab, report: Report) -> dict[str, dict[str, Any]]:
-    told = statuses(lab, desired_state(lab), report, dict.fromkeys(lab.nodes, "ns"))
+    told = statuses(lab, desired_state(lab), report, dict.fromkeys(lab.nodes, "ns"), {})
     return {f"{obj['kind']} {obj['metadata']['name']}": status for obj, status in told}
 
 

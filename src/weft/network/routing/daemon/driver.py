@@ -7,6 +7,7 @@ interfaces in all namespaces. An error of one router is logged and does not reac
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from weft.core.errors import WeftError
@@ -14,6 +15,7 @@ from weft.network.routing.daemon.kernel import Fib, read_interfaces
 from weft.network.routing.daemon.sockets import KINDS, ProtocolSocket
 from weft.network.routing.protocol import (
     Action,
+    Address,
     Event,
     Interface,
     InterfaceChanged,
@@ -28,7 +30,7 @@ from weft.network.routing.protocol import (
     Shutdown,
     TimerFired,
 )
-from weft.network.routing.rib.routes import Route
+from weft.network.routing.rib.routes import NextHop, Route
 from weft.network.southbound.monitor import Monitor, Part
 from weft.network.southbound.netlink import Netlink
 
@@ -108,6 +110,23 @@ class RouterDriver:
                 opened.join(interface.name, index)
             self.give_all(InterfaceChanged(interface))
 
+    def set_static(self, routes: Iterable[Route]) -> None:
+        """The user's own routes; a next hop without an interface goes by that whose network it is on."""
+        known = {offers["static"].prefix for offers in self._offers.values() if "static" in offers}
+        made = []
+        for route in routes:
+            hops = (
+                NextHop(self._towards(hop.via), hop.via, hop.weight) if not hop.interface else hop
+                for hop in route.next_hops
+            )
+            made.append(replace(route, next_hops=tuple(hops)))
+        gone = known - {route.prefix for route in made}
+        self._change_routes("static", RouteUpdate(tuple(made), tuple(gone)))
+
+    def _towards(self, via: Address | None) -> str:
+        on = (each.name for each in self._interfaces.values() if via is not None and via in each.address.network)
+        return next(on, "")
+
     def repair(self) -> None:
         if count := self._fib.repair(self._indices()):
             logger.info("routes repaired", extra={"router": self.name, "routes": count})
@@ -158,7 +177,7 @@ class RouterDriver:
                     if self._listener is not None:
                         self._listener(self.name, action)
 
-    def _change_routes(self, protocol: ProtocolName, update: RouteUpdate) -> None:
+    def _change_routes(self, protocol: str, update: RouteUpdate) -> None:
         """The source with the lowest preference wins a prefix."""
         touched: list[Prefix] = [*update.withdrawn, *(route.prefix for route in update.routes)]
         for prefix in update.withdrawn:
@@ -187,13 +206,17 @@ class RouterHost:
         self._monitor = Monitor()
         self._loop.add_reader(self._monitor.fileno(), self._hear)
         self.routers: dict[str, RouterDriver] = {}
+        self._heard: dict[str, int] = {}  # the inode of the namespace that the monitor hears by a name
 
     def add(self, name: str, namespace: Path, protocols: Mapping[ProtocolName, RoutingProtocol]) -> RouterDriver:
         """Raises WeftError where the namespace or the right to open its sockets is missing."""
         driver = RouterDriver(name, namespace, protocols, self._listener)
         self.routers[name] = driver
         try:
-            self._monitor.add(name, namespace)  # before the first look, so that no change falls between
+            inode = namespace.stat().st_ino
+            if self._heard.get(name) != inode:
+                self._monitor.add(name, namespace)  # before the first look, so that no change falls between
+                self._heard[name] = inode
             driver.start()
         except (WeftError, OSError):
             self.remove(name, farewell=False)
@@ -203,7 +226,6 @@ class RouterHost:
     def remove(self, name: str, *, farewell: bool = True) -> None:
         driver = self.routers.pop(name, None)
         if driver is not None:
-            self._monitor.discard(name)
             driver.close(farewell=farewell)
 
     def close(self, *, farewell: bool = True) -> None:
@@ -212,8 +234,12 @@ class RouterHost:
         self._loop.remove_reader(self._monitor.fileno())
         self._monitor.close()
 
+    def _port(self, name: str) -> int:
+        driver = self.routers.get(name)
+        return driver.netlink_port if driver is not None else 0
+
     def _hear(self) -> None:
-        for name, parts in self._monitor.changes(lambda name: self.routers[name].netlink_port).items():
+        for name, parts in self._monitor.changes(self._port).items():
             driver = self.routers.get(name)
             if driver is None:
                 continue

@@ -232,6 +232,13 @@ class Adjacency:
         neighbor.is_master = True
         self._describe(circuit, neighbor, DD_INIT | DD_MORE | DD_MASTER)
 
+    def mtu_changed(self, circuit: Circuit) -> None:
+        """An exchange that a wrong MTU may have held up begins anew, as our packets tell the MTU."""
+        for neighbor in circuit.neighbors.values():
+            if neighbor.state in (NeighborState.EX_START, NeighborState.EXCHANGE):
+                self._reset(circuit, neighbor)
+                self._start_exchange(circuit, neighbor)
+
     def _describe(self, circuit: Circuit, neighbor: Neighbor, flags: int, count: int = 0) -> None:
         headers, neighbor.summary = tuple(neighbor.summary[:count]), neighbor.summary[count:]
         options = self._instance.area(circuit.area).options

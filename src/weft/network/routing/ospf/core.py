@@ -243,7 +243,10 @@ class Ospf:
             not interface.up or interface.address != circuit.interface.address
         ):
             self._adjacency.interface_down(circuit)
+        has_other_mtu = interface.mtu != circuit.interface.mtu
         circuit.interface = interface
+        if has_other_mtu:
+            self._adjacency.mtu_changed(circuit)
         if interface.up and circuit.state is InterfaceState.DOWN:
             self._adjacency.interface_up(circuit)
 

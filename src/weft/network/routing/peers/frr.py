@@ -22,7 +22,8 @@ def configuration(
     hostname: str, ospf: OspfConfig | None = None, bfd: BfdTimers | None = None, extra: Iterable[str] = ()
 ) -> str:
     """`extra` are further lines, such as static routes."""
-    lines = ["frr defaults traditional", f"hostname {hostname}", "log syslog errors"]
+    # Each daemon reads the whole file and skips what is not its own, but an "exit" of another's section ends that.
+    lines = ["frr defaults traditional", f"hostname {hostname}", "log syslog errors", *extra]
     if bfd is not None:
         lines += ["bfd", " profile weft", f"  receive-interval {bfd.interval}", f"  transmit-interval {bfd.interval}"]
         lines += [f"  detect-multiplier {bfd.multiplier}", " exit", "exit"]
@@ -30,7 +31,7 @@ def configuration(
         for interface in ospf.interfaces:
             lines += _interface(interface, bfd)
         lines += _router(ospf)
-    return "\n".join([*lines, *extra, ""])
+    return "\n".join([*lines, ""])
 
 
 def _interface(config: OspfInterfaceConfig, bfd: BfdTimers | None) -> list[str]:

@@ -112,15 +112,13 @@ class Frr(_Daemons):
         if not (FRR_PROGRAMS / "zebra").exists():
             raise UnsupportedError("cannot run FRR: the package frr is not installed")
         self.directory.mkdir(parents=True, exist_ok=True)
-        file = self.directory / "frr.conf"
-        file.write_text(self._configuration)
         run = FRR_RUN / self._name
         run.mkdir(parents=True, exist_ok=True)
-        for path in (FRR_RUN, run, self.directory, file):
+        file = run / "frr.conf"  # where FRR's own user may read it
+        file.write_text(self._configuration)
+        file.chmod(0o600)  # it holds keys
+        for path in (FRR_RUN, run, file):
             shutil.chown(path, "frr", "frr")
-        for parent in self.directory.parents:
-            if not parent.stat().st_mode & 0o001:
-                raise WeftError(f"cannot run FRR: its user may not enter {parent}")
         for daemon in ("zebra", *self._daemons):
             options = ["-N", self._name, "-f", str(file), "--log", "stdout", "--log-level", "warn"]
             self._run(FRR_PROGRAMS / daemon, *options)

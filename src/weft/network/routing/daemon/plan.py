@@ -1,0 +1,74 @@
+"""From a router's settings and its circuits to the configurations of its protocols.
+
+In: the spec of a Router object, and what is known of its links. Out: `Plan`, which our own daemon and those of FRR and
+BIRD follow alike. Raises InvalidError for what no schema has caught.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Any, Literal
+
+from weft.network.routing.ospf import AreaConfig, OspfConfig, OspfInterfaceConfig, Throttle
+from weft.network.topology.model import Router
+from weft.network.topology.routing_reader import read_router
+from weft.network.topology.settings import BfdSettings, OspfSettings
+
+Beside = Literal["router", "switch", "host"]
+_DEFAULT_METRIC = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Circuit:
+    """An end of a link: its interface, what is on the other side, and what the link says over the router."""
+
+    interface: str
+    beside: Beside
+    cost: int = 1
+    area: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a router runs; without any protocol, nothing."""
+
+    router: Router
+    ospf: OspfConfig | None = None
+    bfd: BfdSettings | None = None
+
+
+def plan(spec: dict[str, Any], circuits: Sequence[Circuit]) -> Plan:
+    router = read_router(spec)
+    if router.routing != "ospf" or router.loopback is None:
+        return Plan(router)
+    settings = router.settings
+    return Plan(router, _ospf(router.loopback, settings.ospf, circuits), settings.bfd)
+
+
+def _ospf(router_id: IPv4Address, settings: OspfSettings, circuits: Sequence[Circuit]) -> OspfConfig:
+    loopback = OspfInterfaceConfig("lo", settings.area, "loopback")
+    delay = settings.spf_delay
+    redistributed = [each for each in settings.redistribute if each.metric is not None]
+    return OspfConfig(
+        router_id,
+        (*(_circuit(settings, each) for each in circuits), loopback),
+        tuple(AreaConfig(each.area, each.type, each.default_cost) for each in settings.areas),
+        spf_throttle=Throttle(delay.initial, delay.hold, delay.maximum),
+        metric=(redistributed[0].metric if redistributed else None) or _DEFAULT_METRIC,
+        metric_type=settings.redistribute[0].metric_type if settings.redistribute else 2,
+    )
+
+
+def _circuit(settings: OspfSettings, circuit: Circuit) -> OspfInterfaceConfig:
+    return OspfInterfaceConfig(
+        circuit.interface,
+        IPv4Address(circuit.area) if circuit.area is not None else settings.area,
+        settings.network_type or ("point-to-point" if circuit.beside == "router" else "broadcast"),
+        cost=circuit.cost,
+        priority=settings.priority,
+        hello_interval=settings.hello_interval,
+        dead_interval=settings.dead_interval,
+        retransmit_interval=settings.retransmit_interval,
+        passive=circuit.beside == "host",
+        authentication=settings.authentication,
+    )

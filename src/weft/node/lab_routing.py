@@ -1,0 +1,220 @@
+"""The routing daemons of a lab: one process for all of Weft's own routers, and FRR's or BIRD's where a router asks.
+
+In: the Router and Link objects of a lab. Out: running daemons, and what they know of their neighbours, for statuses.
+`entries` is pure. Daemons end with this process and are started anew by the next; kernel routes stay meanwhile.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+from weft.core.errors import InvalidError, WeftError
+from weft.core.ids import short_hash
+from weft.core.tasks import Tasks
+from weft.network.routing.daemon.plan import Circuit, plan
+from weft.network.routing.peers import Bird, Frr, Peer, bird, frr
+from weft.network.routing.peers.frr import BfdTimers
+
+logger = logging.getLogger(__name__)
+Object = dict[str, Any]
+_STOP_SECONDS = 3.0
+_BESIDE = {"Router": "router", "Switch": "switch", "Host": "host"}
+
+
+@dataclass(slots=True)
+class Learned:
+    """What a router's daemon has told: neighbours by (protocol, interface, address), the number of routes, an error."""
+
+    neighbors: dict[tuple[str, str, str], Object] = field(default_factory=dict)
+    routes: int | None = None
+    error: str = ""
+
+
+def entries(nodes: dict[str, Object], links: list[Object], namespace_of: Callable[[str], Path]) -> dict[str, Object]:
+    """For each router with a protocol, all that its daemon must know: JSON."""
+    found: dict[str, Object] = {}
+    for name, node in nodes.items():
+        if node["kind"] == "Router" and node["spec"].get("routing") in ("ospf", "rip"):
+            found[name] = {
+                "name": name,
+                "namespace": str(namespace_of(name)),
+                "daemon": node["spec"].get("daemon", "weft"),
+                "spec": node["spec"],
+                "circuits": [],
+            }
+    for link in sorted(links, key=lambda link: str(link["spec"]["name"])):
+        ends = link["spec"]["endpoints"]
+        for mine, other in ((ends[0], ends[1]), (ends[1], ends[0])):
+            if mine["node"] not in found or other["node"] not in nodes:
+                continue
+            circuit: Object = {
+                "interface": mine["interface"],
+                "beside": _BESIDE[nodes[other["node"]]["kind"]],
+                "cost": link["spec"].get("cost", 1),
+            }
+            if link["spec"].get("area"):
+                circuit["area"] = link["spec"]["area"]
+            found[mine["node"]]["circuits"].append(circuit)
+    return found
+
+
+class LabRouting:
+    """The daemons of one lab. `changed` is called when there is something new to tell of a router."""
+
+    def __init__(self, name: str, directory: Path, changed: Callable[[], None]) -> None:
+        self._name = name
+        self._directory = directory
+        self._changed = changed
+        self._tasks = Tasks()
+        self._process: asyncio.subprocess.Process | None = None
+        self._told: list[Object] | None = None
+        self._peers: dict[str, tuple[Object, Peer]] = {}
+        self.learned: dict[str, Learned] = {}
+
+    async def apply(self, wanted: dict[str, Object]) -> dict[str, str]:
+        """Makes the daemons agree; errors by router."""
+        for name in [name for name in self.learned if name not in wanted]:
+            del self.learned[name]
+        errors = await self._apply_peers({k: v for k, v in wanted.items() if v["daemon"] != "weft"})
+        await self._apply_own([entry for _, entry in sorted(wanted.items()) if entry["daemon"] == "weft"])
+        return errors | {name: each.error for name, each in self.learned.items() if each.error}
+
+    async def _apply_own(self, wanted: list[Object]) -> None:
+        if self._process is not None and self._process.returncode is not None:
+            self._process = None
+        if not wanted:
+            await self._stop_own()
+            return
+        if self._process is None:
+            self._told = None
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "weft.network.routing.daemon",
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=None,
+            )  # fmt: skip
+            self._tasks.start(f"routers of {self._name}", self._listen)
+        if wanted != self._told or any(each.error for each in self.learned.values()):
+            for learned in self.learned.values():
+                learned.error = ""
+            assert self._process.stdin is not None
+            with contextlib.suppress(ConnectionError):
+                self._process.stdin.write(json.dumps({"routers": wanted}).encode() + b"\n")
+                await self._process.stdin.drain()
+            self._told = wanted
+
+    async def _listen(self) -> None:
+        process = self._process
+        assert process is not None
+        assert process.stdout is not None
+        while line := await process.stdout.readline():
+            with contextlib.suppress(ValueError):
+                self._hear(json.loads(line))
+        await process.wait()
+        for learned in self.learned.values():
+            learned.neighbors.clear()
+        self._changed()
+
+    def _hear(self, said: Object) -> None:
+        if "notice" in said:
+            logger.info("a router says", extra={"lab": self._name, **said})
+            return
+        if "router" not in said:
+            logger.warning("the routers' process failed", extra={"lab": self._name, **said})
+            return
+        learned = self.learned.setdefault(said["router"], Learned())
+        if "error" in said:
+            learned.error = said["error"]
+        elif "routes" in said:
+            learned.routes = said["routes"]
+        else:
+            key = (said["protocol"], said["interface"], said["address"])
+            if said["gone"]:
+                learned.neighbors.pop(key, None)
+            else:
+                learned.neighbors[key] = {
+                    name: said[name] for name in ("protocol", "interface", "address", "routerID", "state") if said[name]
+                }
+        self._changed()
+
+    async def _apply_peers(self, wanted: dict[str, Object]) -> dict[str, str]:
+        errors: dict[str, str] = {}
+        for name, (entry, peer) in list(self._peers.items()):
+            if wanted.get(name) != entry or not peer.is_running:
+                del self._peers[name]
+                await asyncio.to_thread(peer.stop)
+        for name, entry in wanted.items():
+            if name in self._peers:
+                continue
+            try:
+                peer = self._peer(name, entry)
+                await asyncio.to_thread(peer.start)
+                self._peers[name] = (entry, peer)
+            except (WeftError, OSError) as error:
+                errors[name] = str(error)
+        return errors
+
+    def _peer(self, name: str, entry: Object) -> Peer:
+        made = plan(entry["spec"], [Circuit(**circuit) for circuit in entry["circuits"]])
+        if made.ospf is None:
+            raise InvalidError(f"cannot run {entry['daemon']} in {name}: it needs routing ospf and a loopback")
+        bfd = None
+        if made.bfd is not None:
+            bfd = BfdTimers(round(made.bfd.interval * 1000), made.bfd.multiplier)
+        namespace, directory = Path(entry["namespace"]), self._directory / name
+        statics = [(str(each.destination), each.via) for each in made.router.static]
+        if entry["daemon"] == "bird":
+            routes = [f"{prefix} {_bird_way(via)}" for prefix, via in statics]
+            return Bird(namespace, directory, bird.configuration(made.ospf.router_id, made.ospf, bfd, routes))
+        routes = [f"ip route {prefix} {via if via is not None else 'Null0'}" for prefix, via in statics]
+        daemons = ["ospfd", *(["bfdd"] if bfd else []), *(["staticd"] if statics else [])]
+        text = frr.configuration(name, made.ospf, bfd, routes)
+        return Frr(namespace, directory, f"weft-{short_hash(str(namespace), 10)}", text, daemons)
+
+    async def _stop_own(self) -> None:
+        process, self._process = self._process, None
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+    async def close(self, *, leave: bool) -> None:
+        """Ends all daemons. With `leave` the lab stays: its kernel routes are left for who comes next."""
+        if leave and self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), _STOP_SECONDS)
+        await self._stop_own()
+        for _, peer in self._peers.values():
+            await asyncio.to_thread(peer.kill if leave else peer.stop)
+        self._peers.clear()
+        await self._tasks.close()
+
+
+def _bird_way(via: IPv4Address | None) -> str:
+    return f"via {via}" if via is not None else "blackhole"
+
+
+def status(learned: Learned | None, loopback: str) -> Object:
+    """What the Router's status says of its protocols."""
+    if learned is None:
+        return {}
+    neighbors = [learned.neighbors[key] for key in sorted(learned.neighbors)]
+    found: Object = {"routerID": loopback.partition("/")[0], "neighbors": neighbors}
+    if learned.routes is not None:
+        found["routes"] = learned.routes
+    return found
+
+
+__all__ = ["LabRouting", "Learned", "entries", "status"]
