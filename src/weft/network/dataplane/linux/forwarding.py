@@ -5,6 +5,7 @@ In: a node's routes and segment ids, and which of its links can carry packets. O
 no next-hop objects (`View.objects` is None), routes bring their own next hops.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv6Network
@@ -24,11 +25,13 @@ BACKUP_METRIC = 1_000_000
 _BadHops = dict[rt.NextHop, WeftError]
 
 
+PlanKey = tuple[int, tuple[Hop, ...], tuple[Hop, ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A route with those of its hops that can be used now, by the indexes of their links."""
+    """The hops and the backup of many routes, those that can be used now, by the indexes of their links."""
 
-    route: NodeRoute
     hops: tuple[rt.NextHop, ...]
     backup: tuple[rt.NextHop, ...]
 
@@ -39,27 +42,23 @@ def ensure_routes(view: View, namespace: Namespace, usable: dict[str, int]) -> t
     if view.done == (namespace, usable):
         return 0, ""
     view.done = None
-    bad: _BadHops = {}
-    changes = 0
-    resolved = [_resolve(route, usable) for route in namespace.routes]
-    by_object = [each for each in resolved if view.objects is not None and _moves(namespace, each.route)]
-    others = [each for each in resolved if view.objects is None or not _moves(namespace, each.route)]
-    wanted = {key(route): route for each in others for route in plain(each)}
-    plans = objects.Plans()
-    while by_object:
-        plans = objects.plan(_wishes(view, by_object), _every(view), view.assigned)
-        refused, done = _install_leaves(view, plans)
-        changes += done
-        if not refused:
-            break
-        bad |= refused
-        by_object = [_without(each, bad) for each in by_object]
-    wanted |= {key(route): route for each, ids in zip(by_object, plans.ids, strict=True) for route in by(each, ids)}
-    wanted |= {key(route): route for route in local_routes(namespace, usable)}
+    wanted: dict[RouteKey, rt.Route] = {}
+    movable: dict[PlanKey, list[NodeRoute]] = {}
+    for route in namespace.routes:
+        if view.objects is not None and _moves(namespace, route):
+            movable.setdefault((route.destination.version, route.hops, route.backup), []).append(route)
+        else:
+            _want(wanted, plain(route, usable))
+    plans, bad, changes = _plan(view, movable, usable)
+    for plan_key, routes in movable.items():
+        active, backup = plans.ids[plan_key]
+        for route in routes:
+            _want(wanted, by(route, active, backup))
+    _want(wanted, local_routes(namespace, usable))
     more, problem = _install(view, wanted, plans)
-    for each in namespace.routes:
-        if reason := next((reason for hop, reason in bad.items() if _mentions(each, hop, usable)), None):
-            problem = f"cannot set up route {each.destination}: {reason}"
+    for plan_key, routes in movable.items():
+        if reason := next((reason for hop, reason in bad.items() if _mentions(plan_key, hop, usable)), None):
+            problem = f"cannot set up route {routes[0].destination}: {reason}"
             break
     if not problem:
         view.assigned = plans.assigned
@@ -67,8 +66,31 @@ def ensure_routes(view: View, namespace: Namespace, usable: dict[str, int]) -> t
     return changes + more, problem
 
 
-def _resolve(route: NodeRoute, usable: dict[str, int]) -> Resolved:
-    return Resolved(route, _hops(route.hops, usable), _hops(route.backup, usable))
+def _plan(
+    view: View, movable: dict[PlanKey, list[NodeRoute]], usable: dict[str, int]
+) -> tuple[objects.Plans, _BadHops, int]:
+    """The objects, with those of single hops already in the kernel; hops that it refused; and how many it took."""
+    plans, bad, changes = objects.Plans(), _BadHops(), 0
+    resolved = {each: Resolved(_hops(each[1], usable), _hops(each[2], usable)) for each in movable}
+    votes = {plan_key: _current(view, routes) for plan_key, routes in movable.items()}
+    while movable:
+        wishes = [
+            objects.Wish(plan_key, each.hops, each.backup, plan_key[0], votes[plan_key])
+            for plan_key, each in resolved.items()
+        ]
+        plans = objects.plan(wishes, _every(view), view.assigned)
+        refused, done = _install_leaves(view, plans)
+        changes += done
+        if not refused:
+            break
+        bad |= refused
+        resolved = {plan_key: _without(each, bad) for plan_key, each in resolved.items()}
+    return plans, bad, changes
+
+
+def _want(wanted: dict[RouteKey, rt.Route], routes: Iterable[rt.Route]) -> None:
+    for route in routes:
+        wanted[key(route.destination, route.metric)] = route
 
 
 def _hops(hops: Iterable[Hop], usable: dict[str, int]) -> tuple[rt.NextHop, ...]:
@@ -86,11 +108,11 @@ def _without(each: Resolved, bad: _BadHops) -> Resolved:
     def good(hops: tuple[rt.NextHop, ...]) -> tuple[rt.NextHop, ...]:
         return tuple(hop for hop in hops if not any(_same(hop, other) for other in bad))
 
-    return Resolved(each.route, good(each.hops), good(each.backup))
+    return Resolved(good(each.hops), good(each.backup))
 
 
-def _mentions(route: NodeRoute, bad: rt.NextHop, usable: dict[str, int]) -> bool:
-    return any(_same(hop, bad) for hop in _hops((*route.hops, *route.backup), usable))
+def _mentions(plan_key: PlanKey, bad: rt.NextHop, usable: dict[str, int]) -> bool:
+    return any(_same(hop, bad) for hop in _hops((*plan_key[1], *plan_key[2]), usable))
 
 
 def _every(view: View) -> dict[int, Object]:
@@ -106,39 +128,35 @@ def _moves(namespace: Namespace, route: NodeRoute) -> bool:
     return namespace.forward or len(route.hops) > 1 or bool(route.backup)
 
 
-def _wishes(view: View, resolved: list[Resolved]) -> list[objects.Wish]:
-    wishes = []
-    for each in resolved:
-        route = each.route
-        version = route.destination.version
-        present = view.routes.get((route.destination, _metric(route)))
-        current = present.object - objects.ACTIVE if present is not None else -1
-        plan_key = (version, route.hops, route.backup)
-        wishes.append(objects.Wish(plan_key, each.hops, each.backup, version, current))
-    return wishes
+def _current(view: View, routes: list[NodeRoute]) -> Counter[int]:
+    """How many of the routes have which plan now."""
+    found: Counter[int] = Counter()
+    for route in routes:
+        present = view.routes.get(key(route.destination, _metric(route)))
+        if present is not None and present.object:
+            found[present.object - objects.ACTIVE] += 1
+    return found
 
 
 def _metric(route: NodeRoute) -> int:
     return route.metric or (DEFAULT_METRIC_6 if route.destination.version == 6 else 0)
 
 
-def by(each: Resolved, ids: tuple[int, int]) -> list[rt.Route]:
+def by(route: NodeRoute, active: int, backup: int) -> list[rt.Route]:
     """The routes that refer to objects: the active one, and the one that waits."""
-    route, (active, backup) = each.route, ids
     made = [rt.Route(route.destination, (), _metric(route), object=active)] if active else []
     if backup:
         made.append(rt.Route(route.destination, (), _metric(route) + BACKUP_METRIC, object=backup))
     return made
 
 
-def plain(each: Resolved) -> list[rt.Route]:
-    """The same without objects."""
-    route = each.route
+def plain(route: NodeRoute, usable: dict[str, int]) -> list[rt.Route]:
+    """The same without objects; and blackholes."""
     if not route.hops and not route.backup:
         return [rt.Route(route.destination, (), _metric(route))]
     made = []
-    for hops, metric in ((each.hops, _metric(route)), (each.backup, _metric(route) + BACKUP_METRIC)):
-        if hops:
+    for wanted, metric in ((route.hops, _metric(route)), (route.backup, _metric(route) + BACKUP_METRIC)):
+        if hops := _hops(wanted, usable):
             one = (rt.NextHop(hops[0].index, hops[0].gateway, 1, hops[0].segments),)  # one alone has no weight
             made.append(rt.Route(route.destination, hops if len(hops) > 1 else one, metric))
     return made
@@ -176,14 +194,14 @@ def _install(view: View, wanted: dict[RouteKey, rt.Route], plans: objects.Plans)
     groups = [
         each for id, each in plans.objects.items() if not isinstance(each, NextHopObject) and present.get(id) != each
     ]
-    gone_routes = [route for at, route in view.routes.items() if at not in wanted]
-    routes = [route for at, route in wanted.items() if not _agrees(view.routes.get(at), route)]
+    gone_routes = {at: route for at, route in view.routes.items() if at not in wanted}
+    routes = {at: route for at, route in wanted.items() if not _agrees(view.routes.get(at), route)}
     # Groups hold other objects, so they go first.
     unused = sorted((each for id, each in present.items() if id not in plans.objects), key=lambda each: -each.id)
     requests = [replace_object(each) for each in groups]
-    requests += [rt.replace_route(route) for route in routes]
+    requests += [rt.replace_route(route) for route in routes.values()]
     removed = len(requests)
-    requests += [rt.delete_route(route) for route in gone_routes]
+    requests += [rt.delete_route(route) for route in gone_routes.values()]
     requests += [delete_object(each) for each in unused]
     problem = ""
     for index, error in enumerate(view.netlink.results(requests)):
@@ -193,10 +211,9 @@ def _install(view: View, wanted: dict[RouteKey, rt.Route], plans: objects.Plans)
     if problem:
         view.stale |= Part.ROUTES
         return len(requests), problem
-    for route in gone_routes:
-        del view.routes[key(route)]
-    for route in routes:
-        view.installed(route)
+    for at in gone_routes:
+        del view.routes[at]
+    view.routes.update(routes)
     if view.objects is not None:
         view.objects.update((each.id, each) for each in groups)
         for each in unused:

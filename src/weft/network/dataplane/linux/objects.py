@@ -28,22 +28,21 @@ Members = frozenset[tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What one route asks of the objects. `key` names its plan: wishes with the same key have the same hops. `current`:
-    the plan that its route has now, -1 for none."""
+    """What the routes of one plan ask of the objects. `key` names it; `current` counts which plans they have now."""
 
     key: object
     hops: tuple[NextHop, ...]
     backup: tuple[NextHop, ...]
     version: int
-    current: int = -1
+    current: Counter[int] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
 class Plans:
-    """`objects` by id, and for each wish the ids of (active, backup), 0 for none. `assigned` is to be given again."""
+    """`objects` by id, and for each key the ids of (active, backup), 0 for none. `assigned` is to be given again."""
 
     objects: dict[int, Object] = field(default_factory=dict)
-    ids: list[tuple[int, int]] = field(default_factory=list)
+    ids: dict[object, tuple[int, int]] = field(default_factory=dict)
     assigned: dict[object, int] = field(default_factory=dict)
 
 
@@ -63,20 +62,17 @@ def failed_leaves(objects: Mapping[int, Object]) -> frozenset[int]:
     return frozenset(id for id, each in objects.items() if each.protocol == FAILED and isinstance(each, NextHopObject))
 
 
-def plan(wishes: list[Wish], present: Mapping[int, Object], assigned: Mapping[object, int]) -> Plans:
+def plan(wishes: Iterable[Wish], present: Mapping[int, Object], assigned: Mapping[object, int]) -> Plans:
     """Ids stay where they can: the same hops keep their object, the same key its plan; and a new key takes over the
     plan that most of its routes have, if nobody else wants that, so that one replaced group moves all of these routes.
     """
     found = Plans()
     leaves = _Leaves(present)
-    members: dict[object, tuple[Members, Members]] = {}
-    votes: dict[object, Counter[int]] = {}
-    for wish in wishes:
-        if wish.key not in members:
-            members[wish.key] = (leaves.members(wish.hops, wish.version), leaves.members(wish.backup, wish.version))
-            votes[wish.key] = Counter()
-        if wish.current >= 0:
-            votes[wish.key][wish.current] += 1
+    members: dict[object, tuple[Members, Members]] = {
+        wish.key: (leaves.members(wish.hops, wish.version), leaves.members(wish.backup, wish.version))
+        for wish in wishes
+    }
+    votes = {wish.key: wish.current for wish in wishes}
     # A plan that somebody took away is forgotten: another process may have put another in its place.
     found.assigned = {
         key: k
@@ -87,17 +83,13 @@ def plan(wishes: list[Wish], present: Mapping[int, Object], assigned: Mapping[ob
     failed = failed_leaves(present)
     for key, (planned, backup) in members.items():
         k = found.assigned[key]
-        if not planned and not backup:
-            continue
-        _put(found, NextHopGroup(ACTIVE + k, effective(planned, backup, failed)))
+        found.ids[key] = (ACTIVE + k if planned or backup else 0, BACKUP + k if backup else 0)
+        if planned or backup:
+            _put(found, NextHopGroup(ACTIVE + k, effective(planned, backup, failed)))
         if planned and (backup or len(planned) > 1):
             _put(found, NextHopGroup(PLANNED + k, planned))
         if backup:
             _put(found, NextHopGroup(BACKUP + k, backup))
-    for wish in wishes:
-        k = found.assigned[wish.key]
-        ids = (ACTIVE + k, BACKUP + k)
-        found.ids.append((ids[0] if ids[0] in found.objects else 0, ids[1] if ids[1] in found.objects else 0))
     for leaf in leaves.wanted.values():
         _put(found, leaf)
     return found
@@ -114,12 +106,14 @@ def _assign(
     assigned: dict[object, int],
 ) -> None:
     taken = set(assigned.values())
-    content = {_held(present, id - ACTIVE): id - ACTIVE for id in present if ACTIVE <= id < ACTIVE + _RANGE}
+    content: dict[tuple[Members, Members], list[int]] = {}
+    for k in sorted((id - ACTIVE for id in present if ACTIVE <= id < ACTIVE + _RANGE), reverse=True):
+        if k not in taken:
+            content.setdefault(_held(present, k), []).append(k)
     for key, wanted in members.items():  # first those that are there as they should be: after a restart, all
-        k = content.get(wanted, -1)
-        if key not in assigned and k >= 0 and k not in taken:
-            assigned[key] = k
-            taken.add(k)
+        if key not in assigned and (same := content.get(wanted)):
+            assigned[key] = same.pop()
+            taken.add(assigned[key])
     fresh = 0
     for key in members:
         if key in assigned:
