@@ -109,6 +109,11 @@ class World:
         assert done.returncode == code, done.stdout
         return done.stdout
 
+    def way(self, a: str, b: str, lab: str) -> list[str]:
+        """The nodes that packets pass; also where they do not arrive."""
+        command = [sys.executable, "-m", "weft.cli.main", "--root", str(self.root), "lab", "trace", a, b, "--lab", lab]
+        return way(subprocess.run(command, capture_output=True, text=True, timeout=90, check=False).stdout)
+
     def namespaces(self) -> set[str]:
         prefix = f"{self.settings.instance}-"
         return {path.name.removeprefix(prefix) for path in Path("/run/netns").glob(f"{prefix}*")}
@@ -402,3 +407,44 @@ def test_down_leaves_nothing(ring: World) -> None:
 def test_deleting_the_resource_is_as_good_as_the_command(ring: World) -> None:
     ring.kubectl("delete", "topology", "ring", "--timeout=30s")
     assert not ring.namespaces()
+
+
+def states(world: World, router: str) -> list[str]:
+    status = json.loads(world.kubectl("get", "router", router, "-o", "json")).get("status", {})
+    return [each["state"] for each in status.get("neighbors", [])]
+
+
+def test_ospf_with_areas_finds_the_ways_and_tells_of_its_neighbors(world: World) -> None:
+    world.lab("up", str(LABS / "ospf-areas.yaml"))
+    until("adjacencies in the status", lambda: states(world, "r2.ospf-areas") == ["Full"] * 3)
+    until("routes in r5", lambda: "default" in world.kernel_routes("r5", "ospf_areas"))
+    until("the route that r1 redistributes", lambda: "192.0.2.0/24" in world.kernel_routes("r4", "ospf_areas"))
+    assert world.kernel_routes("r4", "ospf_areas")["192.0.2.0/24"]["protocol"] == "ospf"
+    assert "192.0.2.0/24" not in world.kernel_routes("r5", "ospf_areas"), "a stub area has none of these"
+    until(
+        "h1 reaches h5", lambda: world.inside("h1", "ping", "-c1", "-W1", "10.1.1.2", lab="ospf_areas").returncode == 0
+    )
+    assert world.way("h1", "h5", "ospf-areas") == ["r1", "r2", "r3", "r4", "r5", "h5"]
+    world.lab("cut", "r2-r3", "--lab", "ospf-areas")
+
+    until("the way over r2-r4", lambda: world.way("h1", "h5", "ospf-areas") == ["r1", "r2", "r4", "r5", "h5"])
+    world.stop_agent()
+    assert world.inside("h1", "ping", "-c1", "-W1", "10.1.1.2", lab="ospf_areas").returncode == 0, "routes stay"
+    world.start_agent()
+    until("adjacencies again", lambda: states(world, "r2.ospf-areas") == ["Full"] * 2)
+    assert world.inside("h1", "ping", "-c1", "-W1", "10.1.1.2", lab="ospf_areas").returncode == 0
+    world.lab("down", "ospf-areas")
+
+
+def test_routers_of_three_makes_in_one_ring(world: World) -> None:
+    world.lab("up", str(LABS / "mixed.yaml"))
+    until("w1 is adjacent to FRR and to w4", lambda: states(world, "w1.mixed") == ["Full", "Full"], 40)
+    until("w4 is adjacent to BIRD and to w1", lambda: states(world, "w4.mixed") == ["Full", "Full"], 40)
+    until(
+        "h1 reaches h3", lambda: world.inside("h1", "ping", "-c1", "-W1", "10.1.1.2", lab="mixed").returncode == 0, 40
+    )
+    until("the way over FRR", lambda: world.way("h1", "h3", "mixed") == ["w1", "f2", "b3", "h3"])
+    world.lab("cut", "f2-b3", "--lab", "mixed")
+    until("the other way", lambda: world.way("h1", "h3", "mixed") == ["w1", "w4", "b3", "h3"])
+    world.lab("down", "mixed")
+    assert not list(Path("/run/frr").glob("weft-*"))

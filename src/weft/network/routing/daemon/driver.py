@@ -6,6 +6,7 @@ interfaces in all namespaces. An error of one router is logged and does not reac
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,7 @@ from weft.network.southbound.netlink import Netlink
 
 logger = logging.getLogger(__name__)
 _SWEEP_SECONDS = 60.0
+_FIRST_PORT = 1 << 29
 
 Listener = Callable[[str, NeighborChanged | Notice], None]
 
@@ -49,23 +51,22 @@ class RouterDriver:
         namespace: Path,
         protocols: Mapping[ProtocolName, RoutingProtocol],
         listener: Listener | None = None,
+        *,
+        port: int = 0,
     ) -> None:
+        """`port` is that of the netlink socket, by which a `Monitor` knows our own changes."""
         self.name = name
         self.protocols = dict(protocols)
         self._namespace = namespace
         self._listener = listener
         self._loop = asyncio.get_running_loop()
-        self._netlink = Netlink(namespace)
+        self._netlink = Netlink(namespace, port=port)
         self._fib = Fib(self._netlink)
         self._sockets: dict[ProtocolName, ProtocolSocket] = {}
         self._interfaces: dict[int, Interface] = {}
         self._offers: dict[Prefix, dict[str, Route]] = {}
         self._timers: dict[ProtocolName, asyncio.TimerHandle] = {}
         self._sweep: asyncio.TimerHandle | None = None
-
-    @property
-    def netlink_port(self) -> int:
-        return self._netlink.port
 
     @property
     def routes(self) -> list[Route]:
@@ -203,14 +204,15 @@ class RouterHost:
     def __init__(self, listener: Listener | None = None) -> None:
         self._listener = listener
         self._loop = asyncio.get_running_loop()
-        self._monitor = Monitor()
+        self._port = _FIRST_PORT + secrets.randbelow(_FIRST_PORT)  # no two processes shall have the same
+        self._monitor = Monitor(self._port)
         self._loop.add_reader(self._monitor.fileno(), self._hear)
         self.routers: dict[str, RouterDriver] = {}
         self._heard: dict[str, int] = {}  # the inode of the namespace that the monitor hears by a name
 
     def add(self, name: str, namespace: Path, protocols: Mapping[ProtocolName, RoutingProtocol]) -> RouterDriver:
         """Raises WeftError where the namespace or the right to open its sockets is missing."""
-        driver = RouterDriver(name, namespace, protocols, self._listener)
+        driver = RouterDriver(name, namespace, protocols, self._listener, port=self._port)
         self.routers[name] = driver
         try:
             inode = namespace.stat().st_ino
@@ -234,12 +236,8 @@ class RouterHost:
         self._loop.remove_reader(self._monitor.fileno())
         self._monitor.close()
 
-    def _port(self, name: str) -> int:
-        driver = self.routers.get(name)
-        return driver.netlink_port if driver is not None else 0
-
     def _hear(self) -> None:
-        for name, parts in self._monitor.changes(self._port).items():
+        for name, parts in self._monitor.changes().items():
             driver = self.routers.get(name)
             if driver is None:
                 continue
