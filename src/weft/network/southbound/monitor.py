@@ -2,14 +2,16 @@
 
 In: namespaces to hear. Out: for each that changed, which parts of it (`Part`). The socket lives in a namespace of its
 own that knows the others by ids (NETLINK_LISTEN_ALL_NSID, netlink(7)); those ids end with it. Next: the data plane's
-views, which read again what changed. If the kernel had more to tell than fits, all count as changed.
+views, which read again what changed. If the kernel had more to tell than fits, all count as changed. What the data
+plane does to routes itself it knows, and a filter in the kernel keeps that out: ten thousand notices take a while.
 """
 
+import ctypes
 import enum
 import os
+import select
 import socket
 import struct
-from collections.abc import Callable
 from pathlib import Path
 
 from weft.core.errors import UnsupportedError, WeftError
@@ -18,7 +20,7 @@ from weft.network.southbound import rtnetlink as rt
 from weft.network.southbound.netlink import Netlink
 
 _SOL_NETLINK, _ADD_MEMBERSHIP, _LISTEN_ALL_NSID = 270, 1, 8
-_SO_RCVBUFFORCE = 33
+_SO_RCVBUFFORCE, _SO_ATTACH_FILTER = 33, 26
 _RT_SCOPE_LINK = 253
 _RECEIVE_BUFFER = 8 << 20
 # RTNLGRP_LINK, _TC, _IPV4_IFADDR, _IPV4_ROUTE, _IPV6_IFADDR, _IPV6_ROUTE, _NEXTHOP (linux/rtnetlink.h)
@@ -42,8 +44,9 @@ _NOTHING = Part(0)
 class Monitor:
     """`add` what to hear; `changes` tells, without waiting, what happened since it was last asked."""
 
-    def __init__(self) -> None:
-        self._control, self._socket = netns.in_own(_open)
+    def __init__(self, port: int) -> None:
+        """`port` is that of the `Netlink` sockets by which we change routes ourselves."""
+        self._control, self._socket = netns.in_own(lambda: _open(port))
         self._names: dict[int, str] = {}
         self._ids: dict[str, int] = {}
         self._next = 1
@@ -55,6 +58,12 @@ class Monitor:
     def close(self) -> None:
         self._control.close()
         self._socket.close()
+
+    def wait(self, seconds: float) -> None:
+        """Until something changed, or not longer than that."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        poll.poll(seconds * 1000)
 
     def add(self, name: str, path: Path) -> None:
         """Hears the namespace pinned at `path`, as `name`; adding it again follows a new one of the same name."""
@@ -73,9 +82,8 @@ class Monitor:
         if (known := self._ids.pop(name, None)) is not None:
             self._names.pop(known, None)
 
-    def changes(self, own: Callable[[str], int]) -> dict[str, Part]:
-        """The parts that changed, by namespace. `own` is the port by which we change routes in a namespace ourselves:
-        what it did to routes we know."""
+    def changes(self) -> dict[str, Part]:
+        """The parts that changed, by namespace."""
         found: dict[str, Part] = {}
         while True:
             try:
@@ -88,12 +96,12 @@ class Monitor:
             name = self._names.get(_source(ancillary))
             if name is None:
                 continue
-            for kind, flags, _, port, payload in wire.notices(data):
-                if part := _part(kind, flags, payload, by_us=port == own(name)):
+            for kind, flags, _, payload in wire.decode(data):
+                if part := _part(kind, flags, payload):
                     found[name] = found.get(name, part) | part
 
 
-def _part(kind: int, flags: int, payload: bytes, *, by_us: bool) -> Part:
+def _part(kind: int, flags: int, payload: bytes) -> Part:
     """What one notice puts in doubt."""
     match kind:
         case rt.RTM_NEWLINK:
@@ -111,7 +119,7 @@ def _part(kind: int, flags: int, payload: bytes, *, by_us: bool) -> Part:
         case routes.RTM_DELROUTE if payload[5] != wire.PROTOCOL:
             return _NOTHING
         case routes.RTM_NEWROUTE | routes.RTM_DELROUTE | nexthops.RTM_NEWNEXTHOP | nexthops.RTM_DELNEXTHOP:
-            return _NOTHING if by_us else Part.ROUTES
+            return Part.ROUTES
         case rt.RTM_NEWQDISC | rt.RTM_DELQDISC:
             return Part.LINKS
         case _:
@@ -125,7 +133,18 @@ def _source(ancillary: list[tuple[int, int, bytes]]) -> int:
     return 0
 
 
-def _open() -> tuple[Netlink, socket.socket]:
+def _filter(port: int) -> bytes:
+    """Classic BPF (linux/filter.h) that drops what `port` did to routes and next hops. Loads are in network order."""
+    load_word, load_half, jump_equal, give = 0x20, 0x28, 0x15, 0x06
+    ours = (routes.RTM_NEWROUTE, routes.RTM_DELROUTE, nexthops.RTM_NEWNEXTHOP, nexthops.RTM_DELNEXTHOP)
+    program = [(load_word, 0, 0, 12), (jump_equal, 0, len(ours) + 1, socket.htonl(port)), (load_half, 0, 0, 4)]
+    for n, kind in enumerate(ours):
+        program.append((jump_equal, len(ours) - n, 0, socket.htons(kind)))
+    program += [(give, 0, 0, 0xFFFFFFFF), (give, 0, 0, 0)]
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
+
+
+def _open(port: int) -> tuple[Netlink, socket.socket]:
     listener = socket.socket(
         socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
     )
@@ -134,6 +153,10 @@ def _open() -> tuple[Netlink, socket.socket]:
             listener.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
         except PermissionError:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        program = ctypes.create_string_buffer(_filter(port))
+        listener.setsockopt(
+            socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", len(program) // 8, ctypes.addressof(program))
+        )
         listener.bind((0, 0))
         listener.setsockopt(_SOL_NETLINK, _LISTEN_ALL_NSID, 1)
         for group in _GROUPS:

@@ -39,12 +39,12 @@ class NetlinkError(WeftError):
 
 
 class Netlink:
-    """One rtnetlink socket. `path` names a pinned namespace; without it, the caller's own."""
+    """One rtnetlink socket. `path` names a pinned namespace; without it, the caller's own. `port` is the number that
+    tells others who changed something; without it the kernel chooses."""
 
-    def __init__(self, path: Path | None = None) -> None:
-        self._socket = netns.inside(path, _open) if path is not None else _open()
+    def __init__(self, path: Path | None = None, *, port: int = 0) -> None:
+        self._socket = netns.inside(path, lambda: _open(port)) if path is not None else _open(port)
         self._sequence = 0
-        self.port: int = self._socket.getsockname()[0]
 
     def close(self) -> None:
         self._socket.close()
@@ -139,7 +139,7 @@ class Netlink:
         return {each.id: each for each in objects}
 
 
-def _open() -> socket.socket:
+def _open(port: int) -> socket.socket:
     opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
     try:
         opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 1 << 20)
@@ -147,7 +147,7 @@ def _open() -> socket.socket:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
     opened.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)  # answers without a copy of the request,
     opened.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)  # but with the kernel's words on what is wrong
-    opened.bind((0, 0))
+    opened.bind((port, 0))
     opened.settimeout(10)
     return opened
 

@@ -60,6 +60,11 @@ class Link:
     operational: bool = False  # RFC 2863: up, and it has a carrier
     carrier: bool = False  # up, and the other end is too: known at once, where `operational` may follow later
 
+    @property
+    def awaited(self) -> bool:
+        """Whether it will be operational in a moment."""
+        return self.kind == "veth" and self.carrier and not self.operational
+
 
 @dataclass(frozen=True, slots=True)
 class InterfaceAddress:

@@ -65,18 +65,12 @@ def encode(message: Message, sequence: int, *, acknowledge: bool = True) -> byte
 
 def decode(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
     """(type, flags, sequence, payload) of each message in a datagram."""
-    for kind, flags, sequence, _, payload in notices(data):
-        yield kind, flags, sequence, payload
-
-
-def notices(data: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
-    """(type, flags, sequence, port of who asked for it, payload) of each message in a datagram."""
     offset, size = 0, len(data)
     while offset + 16 <= size:
-        length, kind, flags, sequence, port = _HEADER.unpack_from(data, offset)
+        length, kind, flags, sequence, _ = _HEADER.unpack_from(data, offset)
         if length < 16 or offset + length > size:
             return
-        yield kind, flags, sequence, port, data[offset + 16 : offset + length]
+        yield kind, flags, sequence, data[offset + 16 : offset + length]
         offset += (length + 3) & ~3
 
 

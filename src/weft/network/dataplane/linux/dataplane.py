@@ -9,6 +9,8 @@ exec` works; a namespace's end takes its links with it.
 
 import asyncio
 import os
+import secrets
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_interface
@@ -28,7 +30,9 @@ from weft.network.southbound.netlink import Netlink
 NETNS = netns.SHOWN
 BRIDGE = "br_0"  # no link's interface has an underscore (`topology.names`)
 _LIMITER = "tbf"
+_FIRST_PORT = 1 << 30  # beyond all process ids, and not among those that the kernel gives
 _LOOPBACK: frozenset[Interface] = frozenset((ip_interface("127.0.0.1/8"), ip_interface("::1/128")))
+_SETTLE_SECONDS = 1.0
 _ROUNDS = 3  # how often routes are looked at again within one `apply` if somebody changes them meanwhile
 
 
@@ -37,6 +41,7 @@ class LinuxDataplane:
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
+        self._port = _FIRST_PORT + secrets.randbelow(_FIRST_PORT)  # no two planes shall have the same
         self._views: dict[str, View] = {}
         self._rates: dict[tuple[str, str], int] = {}
         self._monitor: Monitor | None = None
@@ -106,6 +111,7 @@ class LinuxDataplane:
         self._hear()
         unlimited: list[str] = []
         changes += self._ensure_ends(desired, bridges, errors, unlimited)
+        self._settle(desired)
         for _ in range(_ROUNDS):
             self._hear()
             changes += self._ensure_routes(desired, errors)
@@ -117,7 +123,7 @@ class LinuxDataplane:
     def _hear(self) -> None:
         if self._monitor is None:
             return
-        for name, part in self._monitor.changes(lambda name: self._views[name].netlink.port).items():
+        for name, part in self._monitor.changes().items():
             self._views[name].heard(part)
 
     def _remove_namespaces(self, keep: Iterable[str]) -> int:
@@ -156,13 +162,13 @@ class LinuxDataplane:
         if not new and not known:
             return 0
         if self._monitor is None:
-            self._monitor = Monitor()
+            self._monitor = Monitor(self._port)
         wanted = {self.path(namespace.name): settings(namespace, ()) for namespace in (*new, *known)}
 
         def enter(path: Path) -> View:
             write(wanted[path])
             name = path.name.removeprefix(f"{self._prefix}-")
-            return View(name, path, Netlink(), settings=wanted[path])
+            return View(name, path, Netlink(port=self._port), settings=wanted[path])
 
         def begin(path: Path) -> View:
             """A new one has its loopback and nothing else, so there is nothing to read."""
@@ -324,6 +330,24 @@ class LinuxDataplane:
             return 0
         self._rates[at] = link.rate
         return 1
+
+    def _settle(self, desired: NetworkState) -> None:
+        """Waits for links with a carrier to be operational: the kernel refuses IPv6 neighbours until it has noticed the
+        carrier itself, some milliseconds later."""
+        views = [
+            self._views[each.name]
+            for each in desired.namespaces
+            if each.name in self._views and any(route.destination.version == 6 for route in each.routes)
+        ]
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while self._monitor is not None and (left := deadline - time.monotonic()) > 0:
+            self._hear()
+            for view in views:
+                view.read_links()
+            views = [view for view in views if any(link.awaited for link in view.links.values())]
+            if not views:
+                return
+            self._monitor.wait(left)
 
     def _ensure_routes(self, desired: NetworkState, errors: dict[str, str]) -> int:
         up: dict[str, list[str]] = {}
