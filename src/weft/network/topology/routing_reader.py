@@ -174,12 +174,12 @@ def _spf_delay(fields: Fields, path: str, raw: object, base: SpfDelay) -> SpfDel
     """Milliseconds, as routers' own configurations have them."""
     entry = fields.typed(path, raw, dict, {})
     initial, hold, maximum = (
-        fields.number(f"{path}.{key}", entry.get(key), default * 1000, 0, 600_000) / 1000
+        fields.number(f"{path}.{key}", entry.get(key), round(default * 1000, 3), 0, 600_000)
         for key, default in (("initial", base.initial), ("hold", base.hold), ("maximum", base.maximum))
     )
     if max(initial, hold) > maximum:
-        fields.invalid(f"{path}.maximum", maximum * 1000, "must be at least initial and hold")
-    return SpfDelay(initial, hold, maximum)
+        fields.invalid(f"{path}.maximum", maximum, "must be at least initial and hold")
+    return SpfDelay(*(round(milliseconds / 1000, 6) for milliseconds in (initial, hold, maximum)))
 
 
 def _rip(fields: Fields, path: str, raw: object, base: RipSettings) -> RipSettings:

@@ -49,12 +49,12 @@ def parse_loss(text: str) -> float:
 
 
 def parse_time(text: str) -> float:
-    """Seconds, of anything from microseconds to hours."""
+    """Seconds, to the microsecond."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(us|ms|s|m|h)", text.strip())
     seconds = float(match[1]) * {"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}[match[2]] if match else -1.0
     if not 0 <= seconds <= 86400:
         raise ValueError("must be a time of at most 24h, such as 10s or 500ms")
-    return seconds
+    return round(seconds, 6)
 
 
 def format_time(seconds: float) -> str:

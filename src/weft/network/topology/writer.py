@@ -210,7 +210,7 @@ def _authentication(authentication: Authentication) -> Object:
 
 def _spf_delay(delay: SpfDelay) -> Object:
     milliseconds = (("initial", delay.initial), ("hold", delay.hold), ("maximum", delay.maximum))
-    return {key: _number(round(seconds * 1000, 6)) for key, seconds in milliseconds}
+    return {key: _number(round(seconds * 1000, 3)) for key, seconds in milliseconds}
 
 
 def _redistribution(redistribution: Redistribution) -> Object:
