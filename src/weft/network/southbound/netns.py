@@ -120,15 +120,13 @@ def _share(directory: Path) -> None:
 def delete(path: Path) -> None:
     """Unpins the namespace, which ends when its last process does; one that does not exist is no error."""
     try:
-        path.unlink(missing_ok=True)
-        return
-    except OSError as error:
-        if error.errno != errno.EBUSY:
-            raise WeftError(f"cannot remove network namespace {path}: {error.strerror}") from error
-    while exists(path) and _libc.umount2(os.fsencode(path), _MNT_DETACH) == 0:
-        pass
-    try:
-        path.unlink(missing_ok=True)
+        while True:
+            try:
+                path.unlink(missing_ok=True)
+                return
+            except OSError as error:  # EBUSY: something is mounted on it
+                if error.errno != errno.EBUSY or _libc.umount2(os.fsencode(path), _MNT_DETACH) != 0:
+                    raise
     except OSError as error:
         raise WeftError(f"cannot remove network namespace {path}: {error.strerror}") from error
 

@@ -133,13 +133,15 @@ class LinuxDataplane:
             there = [name for name in os.listdir(NETNS) if name.startswith(start)]
         except FileNotFoundError:
             return 0
-        removed = 0
-        for pinned in there:
-            if pinned not in kept:
-                self._forget(pinned.removeprefix(start))
+        gone = [pinned for pinned in there if pinned not in kept]
+        try:
+            for pinned in gone:
                 netns.delete(NETNS / pinned)
-                removed += 1
-        return removed
+        finally:
+            # Our sockets go last: the namespaces end with them, all at once, and the kernel is slow while it ends some.
+            for pinned in gone:
+                self._forget(pinned.removeprefix(start))
+        return len(gone)
 
     def _forget(self, name: str) -> None:
         if view := self._views.pop(name, None):
@@ -358,7 +360,7 @@ class LinuxDataplane:
         changes = 0
         for namespace in desired.namespaces:
             view = self._views.get(namespace.name)
-            if view is None or namespace.name in errors:
+            if view is None or namespace.name in errors or not _has_routes(view, namespace):
                 continue
             try:
                 view.read_links()
@@ -384,6 +386,12 @@ def _has_objects() -> bool:
     except UnsupportedError:
         return False
     return True
+
+
+def _has_routes(view: View, namespace: Namespace) -> bool:
+    """Whether there are any, or should be; a host on a switch often has none."""
+    wanted = namespace.routes or namespace.local_segments
+    return bool(wanted or view.routes or view.objects or view.stale & Part.ROUTES)
 
 
 @contextmanager
