@@ -173,9 +173,8 @@ class LabRouting:
             routes = [f"{prefix} {_bird_way(via)}" for prefix, via in statics]
             return Bird(namespace, directory, bird.configuration(made.ospf.router_id, made.ospf, bfd, routes))
         routes = [f"ip route {prefix} {via if via is not None else 'Null0'}" for prefix, via in statics]
-        daemons = ["ospfd", *(["bfdd"] if bfd else []), *(["staticd"] if statics else [])]
         text = frr.configuration(name, made.ospf, bfd, routes)
-        return Frr(namespace, directory, f"weft-{short_hash(str(namespace), 10)}", text, daemons)
+        return Frr(namespace, directory, f"weft-{short_hash(str(namespace), 10)}", text)
 
     async def _stop_own(self) -> None:
         process, self._process = self._process, None

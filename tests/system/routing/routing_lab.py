@@ -13,12 +13,13 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TypeVar
 
+from weft.network.routing.bfd import Bfd, BfdConfig
 from weft.network.routing.daemon import RouterHost
 from weft.network.routing.ospf import Ospf, OspfConfig, OspfInterfaceConfig
 from weft.network.routing.ospf.lsa import LsaHeader
 from weft.network.routing.peers import Bird, Frr, bird, frr
 from weft.network.routing.peers.frr import BfdTimers
-from weft.network.routing.protocol import Event, NeighborChanged, Notice
+from weft.network.routing.protocol import Event, NeighborChanged, Notice, ProtocolName, RoutingProtocol
 
 T = TypeVar("T")
 
@@ -84,10 +85,9 @@ class Lab:
     def inside(self, node: str, command: str, check: bool = True) -> str:
         return sh(f"nsenter --net={self.path(node)} {command}", check)
 
-    def frr(self, node: str, config: OspfConfig, bfd: BfdTimers | None = None, extra: tuple[str, ...] = ()) -> Frr:
-        daemons = ["ospfd", *(["bfdd"] if bfd else []), *(["staticd"] if extra else [])]
-        text = frr.configuration(node, config, bfd, extra)
-        daemon = Frr(self.path(node), self.directory / node, f"{self.prefix}-{node}", text, daemons)
+    def frr(self, node: str, config: OspfConfig, bfd: BfdTimers | None = None, static: tuple[str, ...] = ()) -> Frr:
+        text = frr.configuration(node, config, bfd, static)
+        daemon = Frr(self.path(node), self.directory / node, f"{self.prefix}-{node}", text)
         self.stops.append(daemon.kill)
         daemon.start()
         return daemon
@@ -99,8 +99,8 @@ class Lab:
         daemon.start()
         return daemon
 
-    def weft(self, node: str, config: OspfConfig) -> "WeftRouter":
-        router = WeftRouter(self.path(node), config)
+    def weft(self, node: str, config: OspfConfig, bfd: BfdConfig | None = None) -> "WeftRouter":
+        router = WeftRouter(self.path(node), config, bfd)
         self.stops.append(router.stop)
         router.start()
         return router
@@ -191,8 +191,9 @@ def lsas_of_weft(headers: list[LsaHeader]) -> set[tuple[str, str, str, str]]:
 class WeftRouter:
     """Our own router: its core on real sockets, on an event loop in a thread."""
 
-    def __init__(self, namespace: Path, config: OspfConfig) -> None:
+    def __init__(self, namespace: Path, config: OspfConfig, bfd: BfdConfig | None = None) -> None:
         self.core = Ospf(config)
+        self.bfd = Bfd(bfd) if bfd is not None else None
         self.notices: list[str] = []
         self._namespace = namespace
         self._loop = asyncio.new_event_loop()
@@ -205,7 +206,10 @@ class WeftRouter:
 
     def _open(self) -> None:
         self._host = RouterHost(self._hear)
-        self._host.add("router", self._namespace, {"ospf": self.core})
+        protocols: dict[ProtocolName, RoutingProtocol] = {"ospf": self.core}
+        if self.bfd is not None:
+            protocols["bfd"] = self.bfd
+        self._host.add("router", self._namespace, protocols)
 
     def _hear(self, name: str, action: NeighborChanged | Notice) -> None:
         if isinstance(action, Notice):
@@ -219,8 +223,8 @@ class WeftRouter:
 
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result(20)
 
-    def give(self, event: Event) -> None:
-        self.call(lambda: self._host and self._host.routers["router"].give("ospf", event))
+    def give(self, event: Event, protocol: ProtocolName = "ospf") -> None:
+        self.call(lambda: self._host and self._host.routers["router"].give(protocol, event))
 
     def neighbors(self) -> dict[str, tuple[str, str]]:
         return self.call(lambda: {str(each.router_id): (each.state, each.role) for each in self.core.neighbors()})
@@ -230,6 +234,9 @@ class WeftRouter:
 
     def externals(self) -> set[tuple[str, str, str, str]]:
         return lsas_of_weft(self.call(lambda: self.core.database(None, self._loop.time())))
+
+    def sessions(self) -> list[str]:
+        return self.call(lambda: list(self.bfd.sessions().values()) if self.bfd else [])
 
     def routes(self) -> dict[str, tuple[int, list[str]]]:
         assert self._host is not None

@@ -122,7 +122,7 @@ def test_areas_externals_and_a_stub_area_with_peers(lab: Lab) -> None:
     frr = lab.frr(
         "f3",
         config(3, circuit("w2", backbone), circuit("w4", two), areas=stub),
-        extra=("ip route 198.51.100.0/24 Null0",),
+        static=("ip route 198.51.100.0/24 Null0",),
     )
     fourth = lab.weft("w4", config(4, circuit("f3", two), areas=stub))
     until(

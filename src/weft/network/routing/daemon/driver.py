@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from weft.core.errors import WeftError
+from weft.network.routing.bfd import Bfd
 from weft.network.routing.daemon.kernel import Fib, read_interfaces
 from weft.network.routing.daemon.sockets import KINDS, ProtocolSocket
 from weft.network.routing.protocol import (
@@ -22,6 +23,7 @@ from weft.network.routing.protocol import (
     InterfaceChanged,
     InterfaceRemoved,
     NeighborChanged,
+    NeighborLost,
     Notice,
     Prefix,
     ProtocolName,
@@ -66,6 +68,7 @@ class RouterDriver:
         self._interfaces: dict[int, Interface] = {}
         self._offers: dict[Prefix, dict[str, Route]] = {}
         self._timers: dict[ProtocolName, asyncio.TimerHandle] = {}
+        self._alive: set[tuple[str, Address]] = set()  # neighbours that BFD has seen up
         self._sweep: asyncio.TimerHandle | None = None
 
     @property
@@ -175,8 +178,31 @@ class RouterDriver:
                 case RouteUpdate():
                     self._change_routes(protocol, action)
                 case NeighborChanged() | Notice():
+                    if isinstance(action, NeighborChanged):
+                        self._watch(action)
                     if self._listener is not None:
                         self._listener(self.name, action)
+
+    def _watch(self, change: NeighborChanged) -> None:
+        """BFD looks after the neighbours of the routing protocols, and tells these what it sees (RFC 5882, 4)."""
+        bfd = self.protocols.get("bfd")
+        if not isinstance(bfd, Bfd):
+            return
+        key = (change.interface, change.address)
+        if change.protocol != "bfd":
+            if change.gone:
+                self._alive.discard(key)
+                self._act("bfd", bfd.close(*key, self._loop.time()))
+            elif change.state == "Full":
+                self._act("bfd", bfd.open(*key, self._loop.time()))
+            self._arm("bfd", bfd)
+        elif change.state == "Up":
+            self._alive.add(key)
+        elif change.state == "Down" and key in self._alive:
+            self._alive.discard(key)
+            for protocol in self.protocols:
+                if protocol != "bfd":
+                    self.give(protocol, NeighborLost(*key))
 
     def _change_routes(self, protocol: str, update: RouteUpdate) -> None:
         """The source with the lowest preference wins a prefix."""

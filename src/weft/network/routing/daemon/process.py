@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from weft.core.errors import WeftError
+from weft.network.routing.bfd import Bfd, BfdConfig
 from weft.network.routing.daemon.driver import RouterHost
 from weft.network.routing.daemon.plan import Circuit, Plan, plan
 from weft.network.routing.ospf import Ospf
@@ -56,6 +57,8 @@ class Routers:
         protocols: dict[ProtocolName, RoutingProtocol] = {}
         if made.ospf is not None:
             protocols["ospf"] = Ospf(made.ospf)
+        if made.bfd is not None and protocols:
+            protocols["bfd"] = Bfd(BfdConfig(made.bfd.interval, made.bfd.interval, made.bfd.multiplier))
         driver = self._host.add(name, Path(entry["namespace"]), protocols)
         driver.set_static(static_routes(made))
         if made.ospf is not None and any(each.source == "static" for each in made.router.settings.ospf.redistribute):

@@ -18,8 +18,8 @@ from weft.network.routing.ospf.packet import (
     Packet,
     encode,
 )
-from weft.network.routing.ospf.timers import Timers
 from weft.network.routing.protocol import Action, Interface, NeighborChanged, Notice, Send
+from weft.network.routing.timers import Timers
 
 ALL_ROUTERS = IPv4Address("224.0.0.5")
 ALL_DESIGNATED = IPv4Address("224.0.0.6")

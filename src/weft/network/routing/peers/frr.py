@@ -19,19 +19,23 @@ class BfdTimers:
 
 
 def configuration(
-    hostname: str, ospf: OspfConfig | None = None, bfd: BfdTimers | None = None, extra: Iterable[str] = ()
-) -> str:
-    """`extra` are further lines, such as static routes."""
-    # Each daemon reads the whole file and skips what is not its own, but an "exit" of another's section ends that.
-    lines = ["frr defaults traditional", f"hostname {hostname}", "log syslog errors", *extra]
-    if bfd is not None:
-        lines += ["bfd", " profile weft", f"  receive-interval {bfd.interval}", f"  transmit-interval {bfd.interval}"]
-        lines += [f"  detect-multiplier {bfd.multiplier}", " exit", "exit"]
+    hostname: str, ospf: OspfConfig | None = None, bfd: BfdTimers | None = None, static: Iterable[str] = ()
+) -> dict[str, str]:
+    """The text for each daemon, which also says which are needed; `static` are lines such as `ip route ... Null0`.
+
+    One file for all would do only by vtysh: a daemon that reads an "exit" of another's section ends its reading there.
+    """
+    sections: dict[str, list[str]] = {"zebra": []}
     if ospf is not None:
-        for interface in ospf.interfaces:
-            lines += _interface(interface, bfd)
-        lines += _router(ospf)
-    return "\n".join([*lines, ""])
+        lines = [line for interface in ospf.interfaces for line in _interface(interface, bfd)]
+        sections["ospfd"] = lines + _router(ospf)
+    if bfd is not None:
+        times = [f"  receive-interval {bfd.interval}", f"  transmit-interval {bfd.interval}"]
+        sections["bfdd"] = ["bfd", " profile weft", *times, f"  detect-multiplier {bfd.multiplier}", " exit", "exit"]
+    if routes := list(static):
+        sections["staticd"] = routes
+    head = ["frr defaults traditional", f"hostname {hostname}", "log syslog errors"]
+    return {daemon: "\n".join([*head, *lines, ""]) for daemon, lines in sections.items()}
 
 
 def _interface(config: OspfInterfaceConfig, bfd: BfdTimers | None) -> list[str]:

@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -98,15 +98,15 @@ class _Daemons:
 
 
 class Frr(_Daemons):
-    """zebra and further daemons; `name` is FRR's path space and must be unique on the machine."""
+    """zebra and the further daemons of `configuration`, which has a text for each (`frr.configuration`).
 
-    def __init__(
-        self, namespace: Path, directory: Path, name: str, configuration: str, daemons: Sequence[str] = ("ospfd",)
-    ) -> None:
+    `name` is FRR's path space and must be unique on the machine.
+    """
+
+    def __init__(self, namespace: Path, directory: Path, name: str, configuration: Mapping[str, str]) -> None:
         super().__init__(namespace, directory)
         self._name = name
         self._configuration = configuration
-        self._daemons = daemons
 
     def start(self) -> None:
         if not (FRR_PROGRAMS / "zebra").exists():
@@ -114,12 +114,13 @@ class Frr(_Daemons):
         self.directory.mkdir(parents=True, exist_ok=True)
         run = FRR_RUN / self._name
         run.mkdir(parents=True, exist_ok=True)
-        file = run / "frr.conf"  # where FRR's own user may read it
-        file.write_text(self._configuration)
-        file.chmod(0o600)  # it holds keys
-        for path in (FRR_RUN, run, file):
+        for path in (FRR_RUN, run):
             shutil.chown(path, "frr", "frr")
-        for daemon in ("zebra", *self._daemons):
+        for daemon, text in self._configuration.items():
+            file = run / f"{daemon}.conf"  # where FRR's own user may read it
+            file.write_text(text)
+            file.chmod(0o600)  # it holds keys
+            shutil.chown(file, "frr", "frr")
             options = ["-N", self._name, "-f", str(file), "--log", "stdout", "--log-level", "warn"]
             self._run(FRR_PROGRAMS / daemon, *options)
             self._wait_for(run / f"{daemon}.vty")
