@@ -135,6 +135,13 @@ def test_pixels_are_no_places() -> None:
     assert "coordinates are not longitude and latitude" in notes[0]
 
 
+def test_a_node_without_coordinates_is_nowhere() -> None:
+    without = SNDLIB_XML.replace("<coordinates><x>17.90</x><y>53.10</y></coordinates>", "")
+    topology, notes = lab(without)
+    assert topology.places == {"gdansk": (18.6, 54.2)}
+    assert "1 of 2 nodes have no place; their links have no delay by distance" in notes
+
+
 def test_links_there_and_back_of_a_directed_graph_are_one() -> None:
     text = "graph [ directed 1 node [ id 1 ] node [ id 2 ] edge [ source 1 target 2 ] edge [ source 2 target 1 ] ]"
     assert len(lab(text)[0].links) == 1
@@ -145,11 +152,12 @@ def test_what_a_link_may_say() -> None:
     text = """graph [ node [ id 1 ] node [ id 2 ]
       edge [ source 1 target 2 capacity "2.5Gbit" delay 7.5 weight 2.6 ]
       edge [ source 1 target 2 bandwidth 10 ]
-      edge [ source 1 target 2 delay "250us" cost -4 ] ]"""
+      edge [ source 1 target 2 delay "250us" cost -4 ]
+      edge [ source 1 target 2 LinkSpeed "10" LinkSpeedUnits "G" ] ]"""
     topology, notes = lab(text, hosts=1, capacity=10**6)
-    links = [(link.capacity, link.delay, link.cost) for link in topology.links[:3]]
-    assert links == [(2_500_000_000, 7500, 3), (10**6, 0, 1), (10**6, 250, 1)]
-    assert notes == ["2 of 3 links say a capacity, delay or cost that no link can have"]
+    links = [(link.capacity, link.delay, link.cost) for link in topology.links[:4]]
+    assert links == [(2_500_000_000, 7500, 3), (10**6, 0, 1), (10**6, 250, 1), (10**10, 0, 1)]
+    assert notes == ["2 of 4 links say a capacity, delay or cost that no link can have"]
     assert len(topology.hosts) == 2
 
 

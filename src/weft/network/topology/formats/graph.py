@@ -125,6 +125,9 @@ class Attributes:
     def capacity(self) -> int:
         """Bit/s, or a rate such as 10Gbit; 0 where it says none that a link can have."""
         text = self.text("linkspeedraw", "capacity", "bandwidth", "bw")
+        if not text and (units := self.text("linkspeedunits")):
+            # The Topology Zoo's first files have `LinkSpeed "10"` and `LinkSpeedUnits "G"`, and no raw number.
+            text = f"{self.text('linkspeed')}{units}bit"
         number = _number(text)
         return self._read(text, parse_rate if number is None else lambda _: as_rate(number)) or 0
 

@@ -33,9 +33,9 @@ def _number(text: str, file: str, line: int) -> float:
     return number
 
 
-def _graph(file: str, nodes: list[Node], edges: list[Edge], coordinates: bool, demands: int) -> Graph:
+def _graph(file: str, nodes: list[Node], edges: list[Edge], geographical: bool, demands: int) -> Graph:
     notes = []
-    if not coordinates or any(node.place is None for node in nodes):
+    if not geographical:
         nodes = [Node(node.id, node.label, None, node.line) for node in nodes]
         if nodes:
             notes.append("coordinates are not longitude and latitude, and were left out")
@@ -60,12 +60,18 @@ def _parse_xml(data: bytes, file: str) -> Graph:
         return _number(text, file, element.line) if text else 0.0
 
     nodes, edges = [], []
+    geographical = all(
+        each.attributes.get("coordinatesType", "geographical") == "geographical" for each in structure.find_all("nodes")
+    )
     for node in structure.find_all("nodes", "node"):
         identifier = node.attributes.get("id", "")
         if not identifier:
             raise FormatError(file, node.line, "a node has no id")
-        x, y = number(node, "coordinates", "x"), number(node, "coordinates", "y")
-        nodes.append(Node(identifier, identifier, as_place(x, y), node.line))
+        place = None
+        if node.find_text("coordinates", "x") and node.find_text("coordinates", "y"):
+            place = as_place(number(node, "coordinates", "x"), number(node, "coordinates", "y"))
+            geographical &= place is not None
+        nodes.append(Node(identifier, identifier, place, node.line))
     for link in structure.find_all("links", "link"):
         source, target = link.find_text("source"), link.find_text("target")
         if not source or not target:
@@ -73,9 +79,6 @@ def _parse_xml(data: bytes, file: str) -> Graph:
         modules = [number(each, "capacity") for each in link.find_all("additionalModules", "addModule")]
         installed = number(link, "preInstalledModule", "capacity")
         edges.append(_edge(source, target, installed, modules, number(link, "routingCost"), link.line))
-    geographical = all(
-        each.attributes.get("coordinatesType", "geographical") == "geographical" for each in structure.find_all("nodes")
-    )
     return _graph(file, nodes, edges, geographical, sum(1 for _ in root.find_all("demands", "demand")))
 
 
@@ -113,7 +116,8 @@ class _Native:
             else:
                 entries = self._skip()
                 demands += entries if token.text == "DEMANDS" else 0
-        return _graph(self._file, nodes, edges, True, demands)
+        geographical = all(node.place is not None for node in nodes)
+        return _graph(self._file, nodes, edges, geographical, demands)
 
     def _next(self) -> _Token:
         token = next(self._tokens, None)
