@@ -41,7 +41,7 @@ def ip(space: Path, text: str) -> None:
 def test_each_part_is_told_of_its_namespace(spaces: list[Path], monitor: Monitor) -> None:
     first, second = spaces
     assert monitor.changes() == {}
-    ip(first, "route add blackhole 10.0.0.0/8 proto 196")
+    ip(first, "route add blackhole 10.0.0.0/8 proto 206")
     assert monitor.changes() == {first.name: Part.ROUTES}
     ip(second, "route add blackhole 10.0.0.0/8 proto static")
     assert monitor.changes() == {}  # others' routes are theirs

@@ -13,7 +13,7 @@ from weft.network.dataplane.linux import DataLink, End, LinuxDataplane, Namespac
 DAMAGE = {
     "route": ("r1", "ip route del 10.6.0.0/24"),
     "route of others in its place": ("r1", "ip route replace blackhole 10.6.0.0/24 proto static"),
-    "another next hop": ("r1", "ip nexthop replace id LEAF via 10.3.0.2 dev to_r3 proto 196"),
+    "another next hop": ("r1", "ip nexthop replace id LEAF via 10.3.0.2 dev to_r3 proto 206"),
     "no next hop": ("r1", "ip nexthop del id LEAF"),
     "no group": ("r1", "ip nexthop del id GROUP"),
     "link down": ("r1", "ip link set to_r2 down"),
