@@ -3,7 +3,7 @@
 import asyncio
 import re
 from dataclasses import replace
-from ipaddress import ip_interface
+from ipaddress import ip_address, ip_interface
 
 import pytest
 from diamond import H2, Diamond, hop, route, state, straight, with_routes
@@ -110,3 +110,16 @@ async def test_a_switch_is_a_bridge(diamond: Diamond) -> None:
     await diamond.apply(down)
     assert await diamond.lost(2, to="10.0.0.3") == 2
     assert await diamond.lost(5, to="10.0.0.2") == 0
+
+
+async def test_what_cannot_be_done_is_no_news(diamond: Diamond) -> None:
+    desired = with_routes(state(straight()), "r1", route(H2, replace(hop("r1", "r2"), via=ip_address("192.0.2.1"))))
+    for _ in range(10):  # the kernel tells of new links up to a second later
+        report = await diamond.plane.apply(desired)
+        assert set(report.errors) == {"r1"}
+        heard = asyncio.create_task(diamond.plane.changed())
+        done, _ = await asyncio.wait({heard}, timeout=0.3)
+        heard.cancel()
+        if not done:
+            return
+    pytest.fail("there was always news")

@@ -46,6 +46,7 @@ class LinuxDataplane:
         self._rates: dict[tuple[str, str], int] = {}
         self._monitor: Monitor | None = None
         self._has_objects: bool | None = None
+        self._news = False
         self._lock = asyncio.Lock()
 
     def path(self, namespace: str) -> Path:
@@ -63,14 +64,15 @@ class LinuxDataplane:
             await asyncio.to_thread(self._remove_namespaces, ())
 
     async def changed(self) -> None:
-        """Returns when something in the namespaces is not as the last `apply` left it; wait only between those."""
+        """Returns when something in the namespaces is not as the last `apply` left it, by whomever; wait only between
+        those. What `apply` could not do is no news."""
         if self._monitor is None:
             await asyncio.Event().wait()
             return
         loop, seen, descriptor = asyncio.get_running_loop(), asyncio.Event(), self._monitor.fileno()
         loop.add_reader(descriptor, seen.set)
         try:
-            while not any(view.stale for view in self._views.values()):
+            while not self._news:
                 await seen.wait()
                 seen.clear()
                 async with self._lock:
@@ -115,6 +117,7 @@ class LinuxDataplane:
         for _ in range(_ROUNDS):
             self._hear()
             changes += self._ensure_routes(desired, errors)
+            self._news = False
             self._hear()
             if not any(view.stale & Part.ROUTES for view in self._views.values()):
                 break
@@ -125,6 +128,7 @@ class LinuxDataplane:
             return
         for name, part in self._monitor.changes().items():
             self._views[name].heard(part)
+            self._news = True
 
     def _remove_namespaces(self, keep: Iterable[str]) -> int:
         start = f"{self._prefix}-"
