@@ -44,6 +44,8 @@ if [ -n "$missing" ]; then
     apt-get install -y -qq --no-install-recommends $missing >/dev/null
     [ -n "$python" ] || python=$(command -v python3)
 fi
+# Not the one of an environment that is active: it may be the very one that is made anew below.
+python=$("$python" -c 'import sys; print(getattr(sys, "_base_executable", None) or sys.executable)')
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "setup: Python 3.11 or newer is needed" >&2; exit 1; }
 
 stamp=.venv/.weft-$(cat requirements.lock pyproject.toml | sha256sum | cut -c1-16)

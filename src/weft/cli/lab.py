@@ -29,7 +29,7 @@ def lab() -> None:
     """Labs: routers, switches and hosts in network namespaces, with routes by shortest path."""
 
 
-def _with_client(ctx: click.Context, work: Callable[[Client], Awaitable[T]]) -> T:
+def with_client(ctx: click.Context, work: Callable[[Client], Awaitable[T]]) -> T:
     """Runs `work` with a client of the instance."""
     from weft.client.http import HttpClient
 
@@ -46,12 +46,12 @@ def _with_client(ctx: click.Context, work: Callable[[Client], Awaitable[T]]) -> 
 
 def _view(ctx: click.Context, name: str | None) -> LabView:
     async def work(client: Client) -> LabView:
-        return await _load(client, name)
+        return await load_view(client, name)
 
-    return _with_client(ctx, work)
+    return with_client(ctx, work)
 
 
-async def _load(client: Client, name: str | None) -> LabView:
+async def load_view(client: Client, name: str | None) -> LabView:
     metadata = (await choose(client, name))["metadata"]
     return await LabView.load(client, metadata["name"], metadata["namespace"])
 
@@ -92,7 +92,7 @@ def up(ctx: click.Context, file: Path, timeout: float) -> None:
     """Bring up the lab in FILE, or change a lab that is up to what FILE says."""
     began = time.monotonic()
     obj = read_file(file)
-    view = _with_client(ctx, lambda client: _bring_up(client, obj, timeout))
+    view = with_client(ctx, lambda client: _bring_up(client, obj, timeout))
     counts = view.status()
     parts = [f"{counts['routers']} routers", f"{counts['hosts']} hosts", f"{len(view.model.links)} links"]
     if counts["switches"]:
@@ -142,14 +142,14 @@ async def _bring_up(client: Client, obj: Object, timeout: float) -> LabView:
         full = object_name(link.name, name)
         try:
             if (await client.get(LINKS, full, namespace))["spec"].get("state", "up") != link.state:
-                await _set_state(client, full, namespace, link.state)
+                await set_state(client, full, namespace, link.state)
         except ApiError as error:
             if error.code != 404:
                 raise
     return await settle(client, name, namespace, max(deadline - time.monotonic(), 1.0))
 
 
-async def _set_state(client: Client, link: str, namespace: str, state: str) -> None:
+async def set_state(client: Client, link: str, namespace: str, state: str) -> None:
     from weft.api.gvr import LINKS
 
     await client.patch(LINKS, link, {"spec": {"state": state}}, "application/merge-patch+json", namespace)
@@ -169,7 +169,7 @@ def _print_lab(view: LabView) -> None:
 def down(ctx: click.Context, name: str | None, timeout: float) -> None:
     """Take down a lab, and wait until nothing of it is left."""
     began = time.monotonic()
-    gone = _with_client(ctx, lambda client: _take_down(client, name, timeout))
+    gone = with_client(ctx, lambda client: _take_down(client, name, timeout))
     click.echo(f"lab {gone} is down in {time.monotonic() - began:.2f} s")
 
 
@@ -215,20 +215,20 @@ def restore(ctx: click.Context, link: str, name: str | None) -> None:
 
 def _change_link(ctx: click.Context, link: str, name: str | None, state: str, verb: str) -> None:
     async def work(client: Client) -> str:
-        view = await _load(client, name)
+        view = await load_view(client, name)
         obj = view.link(link)
         shown, namespace = obj["spec"]["name"], obj["metadata"]["namespace"]
         if obj["spec"].get("state", "up") == state:
             return f"link {shown} is {'cut' if state == 'down' else 'up'} already"
         before = _tables(view)
         began = time.monotonic()
-        await _set_state(client, obj["metadata"]["name"], namespace, state)
+        await set_state(client, obj["metadata"]["name"], namespace, state)
         after = await settle(client, view.name, namespace, _SECONDS)
         took = time.monotonic() - began
         changed = sum(before.get(key) != table for key, table in _tables(after).items())
         return f"link {shown} is {verb}; {changed} route tables changed, all in the kernel after {took * 1000:.0f} ms"
 
-    click.echo(_with_client(ctx, work))
+    click.echo(with_client(ctx, work))
 
 
 def _tables(view: LabView) -> dict[str, Any]:
@@ -240,7 +240,7 @@ def _tables(view: LabView) -> dict[str, Any]:
 @click.pass_context
 def status(ctx: click.Context, name: str | None) -> None:
     """Show the labs that are up; of one, also its nodes and links."""
-    found = _with_client(ctx, labs)
+    found = with_client(ctx, labs)
     if name is None and not found:
         click.echo("no lab is up")
         return
@@ -263,9 +263,17 @@ def status(ctx: click.Context, name: str | None) -> None:
             address = there["spec"].get("loopback") or there["spec"].get("address") or "-"
             click.echo(
                 f"  {node:<12} {there['kind'].lower():<7} {address.partition('/')[0]:<16}"
-                f" {said.get('phase', 'Pending'):<8} {said.get('netns', '')}"
+                f" {said.get('phase', 'Pending'):<8} {said.get('netns', '')}{_protocols(said)}"
             )
     _print_lab(view)
+
+
+def _protocols(status: Object) -> str:
+    """What a router's own protocols have found."""
+    if "neighbors" not in status:
+        return ""
+    states = [each.get("state", "") for each in status["neighbors"] if each["protocol"] != "bfd"]
+    return f"  {states.count('Full')} of {len(states)} neighbors full, {status.get('routes', 0)} routes"
 
 
 @lab.command()

@@ -10,7 +10,7 @@ from weft import __version__
 from weft.core.errors import WeftError
 from weft.core.settings import Settings, is_root
 
-_LAZY_GROUPS = {"image": ("weft.cli.image", "image"), "lab": ("weft.cli.lab", "lab")}
+_LAZY_GROUPS = {"image": ("weft.cli.image", "image"), "lab": ("weft.cli.lab_commands", "lab")}
 
 
 class WeftGroup(click.Group):

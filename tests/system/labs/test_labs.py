@@ -448,3 +448,26 @@ def test_routers_of_three_makes_in_one_ring(world: World) -> None:
     until("the other way", lambda: world.way("h1", "h3", "mixed") == ["w1", "w4", "b3", "h3"])
     world.lab("down", "mixed")
     assert not list(Path("/run/frr").glob("weft-*"))
+
+
+def test_watch_tells_of_a_link_that_flaps(ring: World) -> None:
+    command = [sys.executable, "-m", "weft.cli.main", "--root", str(ring.root), "lab", "watch", "--lab", "ring"]
+    watching = subprocess.Popen(
+        [*command, "--seconds", "30"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert watching.stderr is not None
+        assert "watching lab ring" in watching.stderr.readline()
+        assert ring.lab("flap", "r1-r2", "--lab", "ring", "--count", "1", "--period", "0.3") == (
+            "link r1-r2 went down and up 1 times\n"
+        )
+        assert watching.stdout is not None
+        lines: list[str] = []
+        while not any("link r1-r2: down -> up" in line for line in lines):
+            lines.append(watching.stdout.readline())
+            assert lines[-1], "the watch ended before the link was up again"
+    finally:
+        watching.terminate()
+        watching.communicate(timeout=10)
+    assert any("link r1-r2: up -> down" in line for line in lines)
+    assert any("router r1: new routes from the controller" in line for line in lines)
