@@ -44,6 +44,7 @@ logger = logging.getLogger(__name__)
 LabKey = tuple[str, str]  # the API's namespace, the Topology's name
 Outcome = tuple["Lab", NetworkState, Report]
 RESYNC_SECONDS = 30.0
+DEFAULT_MTU = 1500
 # Neighbours change in bursts; their statuses are written together.
 TELL_SECONDS = 0.2
 _WHOLE = ""  # the key of an error that nothing could be done after: no node or link is named so
@@ -77,7 +78,8 @@ def desired_state(lab: Lab) -> NetworkState:
         a, b = (_end(end) for end in spec["endpoints"])
         if a.namespace in lab.nodes and b.namespace in lab.nodes:
             rate = parse_rate(spec["capacity"]) if spec.get("capacity") else 0
-            links.append(DataLink(spec["name"], (a, b), rate=rate, up=spec.get("state") != "down"))
+            up, mtu = spec.get("state") != "down", spec.get("mtu", DEFAULT_MTU)
+            links.append(DataLink(spec["name"], (a, b), mtu=mtu, rate=rate, up=up))
     return NetworkState(namespaces, tuple(sorted(links, key=lambda link: link.name)))
 
 
@@ -116,6 +118,8 @@ def statuses(
     for name, node in lab.nodes.items():
         wrong = report.errors.get(name, "")
         status: Object = {"phase": "Failed" if wrong else "Ready", "netns": netns[name], "message": wrong}
+        if not wrong and node["spec"].get("backups", "none") != "none":
+            status["message"] = "not installed yet: backups"
         status |= routing_status(learned.get(name), node["spec"].get("loopback", ""))
         found.append((node, status))
     usable: set[tuple[str, str]] = set()
@@ -143,7 +147,7 @@ def statuses(
 def _unenforced(link: Object, report: Report) -> str:
     """What of a link's wishes is not kept."""
     spec = link["spec"]
-    wishes = [name for name in ("delay", "loss") if spec.get(name)]
+    wishes = [name for name in ("delay", "jitter", "loss") if spec.get(name)]
     if spec["name"] in report.unlimited:
         wishes.insert(0, "capacity")
     return f"not enforced: {', '.join(wishes)}" if wishes else ""

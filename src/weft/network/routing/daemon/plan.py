@@ -1,7 +1,7 @@
 """From a router's settings and its circuits to the configurations of its protocols.
 
 In: the spec of a Router object, and what is known of its links. Out: `Plan`, which our own daemon and those of FRR and
-BIRD follow alike. Raises InvalidError for what no schema has caught.
+BIRD follow alike. Raises InvalidError for what no schema has caught, UnsupportedError for what there is not yet.
 """
 
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any, Literal
 
+from weft.core.errors import UnsupportedError
 from weft.network.routing.ospf import AreaConfig, OspfConfig, OspfInterfaceConfig, Throttle
 from weft.network.topology.model import Router
 from weft.network.topology.routing_reader import read_router
@@ -39,6 +40,8 @@ class Plan:
 
 def plan(spec: dict[str, Any], circuits: Sequence[Circuit]) -> Plan:
     router = read_router(spec)
+    if router.routing == "rip":
+        raise UnsupportedError("cannot run rip: there is no RIP yet")
     if router.routing != "ospf" or router.loopback is None:
         return Plan(router)
     settings = router.settings
