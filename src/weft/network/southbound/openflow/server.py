@@ -106,7 +106,8 @@ class Switch(asyncio.Protocol):
                     self._announced = True
                     self._server.handler.connected(self)
                 case Received():
-                    self._server.handler.received(self, event.message)
+                    if self._announced:  # what comes before is told again by the first reading of the switch
+                        self._server.handler.received(self, event.message)
                 case Done():
                     future = self._waiting.get(event.xid)
                     if future is not None and not future.done():
