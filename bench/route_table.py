@@ -91,7 +91,7 @@ def _weft(figures: dict[str, float]) -> Callable[[str], object]:
 
 
 def _pytricia(figures: dict[str, float]) -> Callable[[str], object]:
-    from pytricia import PyTricia
+    from pytricia import PyTricia  # type: ignore[import-not-found,unused-ignore]
 
     table = PyTricia(32)
     routes = [(f"{text(number)}/{length}", number % HOPS) for number, length in prefixes(ROUTES)]
@@ -120,7 +120,7 @@ def _pytricia(figures: dict[str, float]) -> Callable[[str], object]:
 
 
 def _radix(figures: dict[str, float]) -> Callable[[str], object]:
-    from radix import Radix
+    from radix import Radix  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
     table = Radix()
     routes = [(number.to_bytes(4), length, number % HOPS) for number, length in prefixes(ROUTES)]
