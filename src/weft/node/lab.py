@@ -255,7 +255,9 @@ class LabAgent:
             if not wanted:
                 return report
             directory = self._settings.paths.run / "routing" / short_hash("/".join(key), 10)
-            routing = self._routings[key] = LabRouting("/".join(key), directory, lambda: self._tell_again(key))
+            routing = self._routings[key] = LabRouting(
+                "/".join(key), directory, lambda: self._tell_again(key), lambda: self._queue.add(key)
+            )
         errors = await routing.apply(wanted)
         if not wanted:
             await routing.close(leave=False)

@@ -67,12 +67,14 @@ def entries(nodes: dict[str, Object], links: list[Object], namespace_of: Callabl
 
 
 class LabRouting:
-    """The daemons of one lab. `changed` is called when there is something new to tell of a router."""
+    """The daemons of one lab. `changed` is called when there is something new to tell of a router, `ended` when our
+    own process has ended unasked and `apply` should start it anew."""
 
-    def __init__(self, name: str, directory: Path, changed: Callable[[], None]) -> None:
+    def __init__(self, name: str, directory: Path, changed: Callable[[], None], ended: Callable[[], None]) -> None:
         self._name = name
         self._directory = directory
         self._changed = changed
+        self._ended = ended
         self._tasks = Tasks()
         self._process: asyncio.subprocess.Process | None = None
         self._told: list[Object] | None = None
@@ -120,6 +122,9 @@ class LabRouting:
         for learned in self.learned.values():
             learned.neighbors.clear()
         self._changed()
+        if process is self._process:
+            logger.warning("the routers' process ended", extra={"lab": self._name, "code": process.returncode})
+            self._ended()
 
     def _hear(self, said: Object) -> None:
         if "notice" in said:
@@ -190,10 +195,14 @@ class LabRouting:
 
     async def close(self, *, leave: bool) -> None:
         """Ends all daemons. With `leave` the lab stays: its kernel routes are left for who comes next."""
-        if leave and self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), _STOP_SECONDS)
+        if leave and (process := self._process) is not None and process.stdin is not None:
+            self._process = None
+            process.stdin.close()
+            try:
+                await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
         await self._stop_own()
         for _, peer in self._peers.values():
             await asyncio.to_thread(peer.kill if leave else peer.stop)

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -414,6 +415,14 @@ def states(world: World, router: str) -> list[str]:
     return [each["state"] for each in status.get("neighbors", [])]
 
 
+def is_routing_daemon(process: Path, parent: int) -> bool:
+    try:
+        mine = int((process / "stat").read_text().rpartition(")")[2].split()[1]) == parent
+        return mine and b"weft.network.routing.daemon" in (process / "cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def test_ospf_with_areas_finds_the_ways_and_tells_of_its_neighbors(world: World) -> None:
     world.lab("up", str(LABS / "ospf-areas.yaml"))
     until("adjacencies in the status", lambda: states(world, "r2.ospf-areas") == ["Full"] * 3)
@@ -428,6 +437,15 @@ def test_ospf_with_areas_finds_the_ways_and_tells_of_its_neighbors(world: World)
     world.lab("cut", "r2-r3", "--lab", "ospf-areas")
 
     until("the way over r2-r4", lambda: world.way("h1", "h5", "ospf-areas") == ["r1", "r2", "r4", "r5", "h5"])
+    [process] = [
+        int(each.name)
+        for each in Path("/proc").iterdir()
+        if each.name.isdigit() and is_routing_daemon(each, os.getpid())
+    ]
+    os.kill(process, signal.SIGKILL)
+    assert world.inside("h1", "ping", "-c1", "-W1", "10.1.1.2", lab="ospf_areas").returncode == 0, "routes stay"
+    until("no adjacency is left in the status", lambda: states(world, "r2.ospf-areas") != ["Full"] * 2)
+    until("a new process has its adjacencies", lambda: states(world, "r2.ospf-areas") == ["Full"] * 2)
     world.stop_agent()
     assert world.inside("h1", "ping", "-c1", "-W1", "10.1.1.2", lab="ospf_areas").returncode == 0, "routes stay"
     world.start_agent()

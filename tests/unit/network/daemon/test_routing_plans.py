@@ -1,0 +1,136 @@
+"""From Router and Link objects to what daemons run, and to the files of FRR and BIRD."""
+
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from weft.core.errors import InvalidError, UnsupportedError
+from weft.network.routing.authentication import Authentication
+from weft.network.routing.daemon.plan import Circuit, plan
+from weft.network.routing.ospf import AreaConfig, OspfConfig, OspfInterfaceConfig
+from weft.network.routing.peers import bird, frr
+from weft.network.routing.peers.frr import BfdTimers
+from weft.node.lab_routing import Learned, entries, status
+
+SPEC: dict[str, Any] = {
+    "topology": "t", "node": "r1", "loopback": "10.255.0.1/32", "routing": "ospf",
+    "ospf": {
+        "helloInterval": 0.25, "deadInterval": 1, "area": "0.0.0.3", "areas": {"0.0.0.3": {"type": "stub"}},
+        "authentication": {"type": "md5", "keyID": 7, "key": "k"},
+        "spfDelay": {"initial": 0, "hold": 20, "maximum": 1000},
+    },
+    "bfd": {"interval": "10ms", "multiplier": 4},
+}  # fmt: skip
+
+
+def test_a_plan_has_all_that_the_router_object_says() -> None:
+    made = plan(SPEC, [Circuit("a", "router", 5), Circuit("b", "switch", area="0.0.0.0"), Circuit("c", "host")])
+    assert made.ospf is not None
+    assert made.ospf.router_id == IPv4Address("10.255.0.1")
+    first, second, third, loopback = made.ospf.interfaces
+    assert (first.network_type, first.cost, first.area, first.passive) == (
+        "point-to-point", 5, IPv4Address("0.0.0.3"), False,
+    )  # fmt: skip
+    assert (second.network_type, second.area) == ("broadcast", IPv4Address(0))
+    assert third.passive
+    assert (loopback.name, loopback.network_type) == ("lo", "loopback")
+    assert first.authentication == Authentication("md5", b"k", 7)
+    assert (first.hello_interval, first.wire_hello, first.wire_dead) == (0.25, 0, 1)
+    assert made.ospf.areas == (AreaConfig(IPv4Address("0.0.0.3"), "stub"),)
+    assert (made.ospf.spf_throttle.initial, made.ospf.spf_throttle.hold, made.ospf.spf_throttle.maximum) == (0, 0.02, 1)
+    assert made.bfd is not None
+    assert (made.bfd.interval, made.bfd.multiplier) == (0.01, 4)
+
+
+def test_what_cannot_be_run_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match="rip"):
+        plan({**SPEC, "routing": "rip"}, [])
+    with pytest.raises(InvalidError, match=r"spec\.ospf\.helloInterval"):
+        plan({**SPEC, "ospf": {"helloInterval": -1}}, [])
+
+
+def node(kind: str, name: str, **spec: Any) -> dict[str, Any]:
+    return {"kind": kind, "spec": {"node": name, **spec}}
+
+
+def test_entries_name_each_routers_links_and_what_is_beside() -> None:
+    nodes = {
+        "r1": node("Router", "r1", routing="ospf"),
+        "r2": node("Router", "r2", routing="ospf", daemon="frr"),
+        "r3": node("Router", "r3", routing="spf"),
+        "h": node("Host", "h"),
+    }
+    ends = [("r1", "r2"), ("h", "r1"), ("r2", "r3"), ("r1", "gone")]
+    links = [
+        {"spec": {"name": f"{a}-{b}", "cost": 3, "endpoints": [{"node": n, "interface": f"{a}-{b}"} for n in (a, b)]}}
+        for a, b in ends
+    ]
+    links[0]["spec"]["area"] = "0.0.0.1"
+    found = entries(nodes, links, lambda name: Path("/ns") / name)
+    assert sorted(found) == ["r1", "r2"]
+    assert found["r1"]["circuits"] == [
+        {"interface": "h-r1", "beside": "host", "cost": 3},
+        {"interface": "r1-r2", "beside": "router", "cost": 3, "area": "0.0.0.1"},
+    ]
+    assert found["r2"]["daemon"] == "frr"
+    assert found["r2"]["namespace"] == "/ns/r2"
+
+
+def test_the_status_says_what_daemons_have_told() -> None:
+    assert status(None, "10.0.0.1/32") == {}
+    learned = Learned({("ospf", "a", "10.0.0.2"): {"state": "Full"}}, 4)
+    assert status(learned, "10.0.0.1/32") == {"routerID": "10.0.0.1", "neighbors": [{"state": "Full"}], "routes": 4}
+
+
+def config(**more: Any) -> OspfConfig:
+    interface = OspfInterfaceConfig("e0", IPv4Address("0.0.0.1"), "point-to-point", cost=7, **more)
+    areas = (AreaConfig(IPv4Address("0.0.0.1"), "totally-stub", 9),)
+    return OspfConfig(IPv4Address("1.1.1.1"), (interface, OspfInterfaceConfig("lo", network_type="loopback")), areas)
+
+
+def test_frr_is_told_the_same_and_each_daemon_its_own_part() -> None:
+    texts = frr.configuration(
+        "r1", config(authentication=Authentication("md5", b"k", 3)), BfdTimers(10, 4), ["ip route a"]
+    )
+    assert sorted(texts) == ["bfdd", "ospfd", "staticd", "zebra"]
+    ospfd = texts["ospfd"].splitlines()
+    for line in (
+        " ip ospf area 0.0.0.1",
+        " ip ospf network point-to-point",
+        " ip ospf cost 7",
+        " ip ospf hello-interval 10",
+        " ip ospf dead-interval 40",
+        " ip ospf message-digest-key 3 md5 k",
+        " ip ospf bfd profile weft",
+        " area 0.0.0.1 stub no-summary",
+        " area 0.0.0.1 default-cost 9",
+        " ospf router-id 1.1.1.1",
+    ):
+        assert line in ospfd
+    assert "  detect-multiplier 4" in texts["bfdd"].splitlines()
+    assert "ip route a" in texts["staticd"].splitlines()
+    with pytest.raises(UnsupportedError, match="hmac-sha-256"):
+        frr.configuration("r1", config(authentication=Authentication("hmac-sha-256", b"k")))
+
+
+def test_bird_is_told_the_same() -> None:
+    text = bird.configuration(
+        IPv4Address("1.1.1.1"),
+        config(authentication=Authentication("hmac-sha-256", b"k", 3)),
+        BfdTimers(10, 4),
+        ["x via y"],
+    )
+    for part in (
+        "router id 1.1.1.1;",
+        "area 0.0.0.1 {",
+        "type ptp; cost 7;",
+        "hello 10; dead 40;",
+        "bfd yes",
+        'password "k" { id 3; algorithm hmac sha256; }',
+        "summary no;",
+        "min rx interval 10 ms",
+        "route x via y;",
+    ):
+        assert part in text
