@@ -78,6 +78,18 @@ def test_all_reach_all_as_long_as_nothing_is_down(pairs: set[tuple[int, int]]) -
             assert walk(states, dict(it.links), set(), source, target + 0x100) == expected
 
 
+@settings(max_examples=25, deadline=None)
+@given(graphs)
+def test_any_one_link_down_is_survived_wherever_a_way_is_left(pairs: set[tuple[int, int]]) -> None:
+    it = fabric(pairs)
+    states = decide(it, OWNER)
+    for a, b in pairs:
+        down = {End(a, b + 1), End(b, a + 1)}
+        for source in it.datapaths:
+            for target in reached(set(it.datapaths), pairs - {(a, b)}, source):
+                assert walk(states, dict(it.links), down, source, target + 0x100) == target
+
+
 def test_one_link_down_in_a_square_is_survived_by_the_switches_alone() -> None:
     for pairs in ({(0, 1), (1, 2), (2, 3), (0, 3)}, {(0, 1), (1, 2), (0, 2)}):
         it = fabric(pairs)

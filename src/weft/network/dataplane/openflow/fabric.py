@@ -4,7 +4,7 @@ Where several first hops are equally short, a SELECT group spreads over them, an
 Where there is one, a FAST_FAILOVER group has a second bucket for when its port goes down; the switch itself takes it.
 So that the packet on its detour is not sent back, flows for packets that come in by an unusual port infer which links
 must have failed and avoid them: failure inferencing, S. Nelakuditi et al., "Fast local rerouting for handling
-transient link failures", IEEE/ACM ToN 15(2), 2007. A ring of any length survives one failure; other graphs do where no two detours contradict each other.
+transient link failures", IEEE/ACM ToN 15(2), 2007. One failure at a time is covered wherever a way around exists.
 """
 
 from collections import defaultdict
