@@ -8,7 +8,15 @@ from pathlib import Path
 
 from bench.measure import Row
 
-MODULES = ("startup", "docker_run", "apply_to_ready")
+MODULES = (
+    "startup",
+    "docker_run",
+    "apply_to_ready",
+    "convergence",
+    "lab_up",
+    "kernel_routes",
+    "route_table",
+)
 HEAD = ["what", "unit", "Weft", "peer", "peer's", "ratio", "note"]
 PAGE = Path(__file__).parent.parent / "docs/benchmarks.md"
 

@@ -8,13 +8,14 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from weft.core.errors import WeftError
 from weft.network.routing.bfd import Bfd
 from weft.network.routing.daemon.kernel import Fib, read_interfaces
 from weft.network.routing.daemon.sockets import KINDS, ProtocolSocket
+from weft.network.routing.policy import Policy, redistribute
 from weft.network.routing.protocol import (
     Action,
     Address,
@@ -25,7 +26,6 @@ from weft.network.routing.protocol import (
     NeighborChanged,
     NeighborLost,
     Notice,
-    Prefix,
     ProtocolName,
     RouteUpdate,
     RoutingProtocol,
@@ -33,14 +33,21 @@ from weft.network.routing.protocol import (
     Shutdown,
     TimerFired,
 )
-from weft.network.routing.rib.routes import NextHop, Route
+from weft.network.routing.rib.changes import Changes
+from weft.network.routing.rib.connected import connected_routes
+from weft.network.routing.rib.rib import Rib
+from weft.network.routing.rib.routes import Route, Source
 from weft.network.southbound.monitor import Monitor, Part
 from weft.network.southbound.netlink import Netlink
 
 logger = logging.getLogger(__name__)
 _SWEEP_SECONDS = 60.0
+Announcer = Literal["ospf", "rip"]
 _FIRST_PORT = 1 << 29
 
+_SOURCES: dict[ProtocolName, Source] = {"ospf": "ospf", "rip": "rip", "ripng": "rip"}
+
+Redistribution = Mapping[Announcer, Policy]
 Listener = Callable[[str, NeighborChanged | Notice], None]
 
 
@@ -54,9 +61,11 @@ class RouterDriver:
         protocols: Mapping[ProtocolName, RoutingProtocol],
         listener: Listener | None = None,
         *,
+        redistribution: Redistribution | None = None,
         port: int = 0,
     ) -> None:
-        """`port` is that of the netlink socket, by which a `Monitor` knows our own changes."""
+        """`redistribution` says what protocols announce of others' routes; `port` is that of the netlink socket, by
+        which a `Monitor` knows our own changes."""
         self.name = name
         self.protocols = dict(protocols)
         self._namespace = namespace
@@ -66,15 +75,16 @@ class RouterDriver:
         self._fib = Fib(self._netlink)
         self._sockets: dict[ProtocolName, ProtocolSocket] = {}
         self._interfaces: dict[int, Interface] = {}
-        self._offers: dict[Prefix, dict[str, Route]] = {}
+        self._rib = Rib()
+        self._redistribution = dict(redistribution or {})
         self._timers: dict[ProtocolName, asyncio.TimerHandle] = {}
         self._alive: set[tuple[str, Address]] = set()  # neighbours that BFD has seen up
         self._sweep: asyncio.TimerHandle | None = None
 
     @property
     def routes(self) -> list[Route]:
-        """The best routes, as the kernel has them."""
-        return [min(offers.values(), key=lambda route: route.preference) for offers in self._offers.values()]
+        """The best routes, less those of the router's own networks."""
+        return [route for route in self._rib if route.source != "connected"]
 
     def start(self) -> None:
         for protocol in self.protocols:
@@ -113,23 +123,11 @@ class RouterDriver:
             for opened in self._sockets.values():
                 opened.join(interface.name, index)
             self.give_all(InterfaceChanged(interface))
+        self._carry_out(self._rib.replace("connected", connected_routes(self._interfaces.values())))
 
     def set_static(self, routes: Iterable[Route]) -> None:
-        """The user's own routes; a next hop without an interface goes by that whose network it is on."""
-        known = {offers["static"].prefix for offers in self._offers.values() if "static" in offers}
-        made = []
-        for route in routes:
-            hops = (
-                NextHop(self._towards(hop.via), hop.via, hop.weight) if not hop.interface else hop
-                for hop in route.next_hops
-            )
-            made.append(replace(route, next_hops=tuple(hops)))
-        gone = known - {route.prefix for route in made}
-        self._change_routes("static", RouteUpdate(tuple(made), tuple(gone)))
-
-    def _towards(self, via: Address | None) -> str:
-        on = (each.name for each in self._interfaces.values() if via is not None and via in each.address.network)
-        return next(on, "")
+        """The user's own routes; the interface of a next hop may be left open."""
+        self._carry_out(self._rib.replace("static", routes))
 
     def repair(self) -> None:
         if count := self._fib.repair(self._indices()):
@@ -176,7 +174,7 @@ class RouterDriver:
                     if error := self._sockets[protocol].send(action):
                         logger.debug("not sent", extra={"router": self.name, "error": str(error)})
                 case RouteUpdate():
-                    self._change_routes(protocol, action)
+                    self._change_routes(_SOURCES[protocol], action)
                 case NeighborChanged() | Notice():
                     if isinstance(action, NeighborChanged):
                         self._watch(action)
@@ -204,24 +202,23 @@ class RouterDriver:
                 if protocol != "bfd":
                     self.give(protocol, NeighborLost(*key))
 
-    def _change_routes(self, protocol: str, update: RouteUpdate) -> None:
-        """The source with the lowest preference wins a prefix."""
-        touched: list[Prefix] = [*update.withdrawn, *(route.prefix for route in update.routes)]
-        for prefix in update.withdrawn:
-            if (offers := self._offers.get(prefix)) is not None:
-                offers.pop(protocol, None)
-                if not offers:
-                    del self._offers[prefix]
-        for route in update.routes:
-            self._offers.setdefault(route.prefix, {})[protocol] = route
-        best = [
-            min(self._offers[prefix].values(), key=lambda route: route.preference)
-            for prefix in dict.fromkeys(touched)
-            if prefix in self._offers
-        ]
-        removed = [prefix for prefix in dict.fromkeys(touched) if prefix not in self._offers]
-        for error in self._fib.change(best, removed, self._indices()):
+    def _change_routes(self, source: Source, update: RouteUpdate) -> None:
+        self._carry_out(self._rib.update(source, update))
+
+    def _carry_out(self, changes: Changes) -> None:
+        """What changed among the best routes goes into the kernel, and to the protocols that announce it."""
+        if not changes:
+            return
+        new = [*changes.added, *(each.new for each in changes.replaced)]
+        routes = [route for route in new if route.source != "connected"]
+        removed = [route.prefix for route in changes.removed]
+        removed += [each.old.prefix for each in changes.replaced if each.new.source == "connected"]
+        for error in self._fib.change(routes, removed, self._indices()):
             logger.warning("the kernel refused a route", extra={"router": self.name, "error": str(error)})
+        for protocol, policy in self._redistribution.items():
+            event = redistribute(changes, protocol, policy)
+            if event.routes or event.withdrawn:
+                self.give(protocol, event)
 
 
 class RouterHost:
@@ -236,9 +233,17 @@ class RouterHost:
         self.routers: dict[str, RouterDriver] = {}
         self._heard: dict[str, int] = {}  # the inode of the namespace that the monitor hears by a name
 
-    def add(self, name: str, namespace: Path, protocols: Mapping[ProtocolName, RoutingProtocol]) -> RouterDriver:
+    def add(
+        self,
+        name: str,
+        namespace: Path,
+        protocols: Mapping[ProtocolName, RoutingProtocol],
+        redistribution: Redistribution | None = None,
+    ) -> RouterDriver:
         """Raises WeftError where the namespace or the right to open its sockets is missing."""
-        driver = RouterDriver(name, namespace, protocols, self._listener, port=self._port)
+        driver = RouterDriver(
+            name, namespace, protocols, self._listener, redistribution=redistribution, port=self._port
+        )
         self.routers[name] = driver
         try:
             inode = namespace.stat().st_ino

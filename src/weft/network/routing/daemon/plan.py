@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 from weft.core.errors import UnsupportedError
 from weft.network.routing.ospf import AreaConfig, OspfConfig, OspfInterfaceConfig, Throttle
+from weft.network.routing.policy import Match, Policy, Settings, Statement
 from weft.network.topology.model import Router
 from weft.network.topology.routing_reader import read_router
-from weft.network.topology.settings import BfdSettings, OspfSettings
+from weft.network.topology.settings import BfdSettings, OspfSettings, Redistribution
 
 Beside = Literal["router", "switch", "host"]
 _DEFAULT_METRIC = 20
@@ -36,6 +37,7 @@ class Plan:
     router: Router
     ospf: OspfConfig | None = None
     bfd: BfdSettings | None = None
+    announced: Policy | None = None  # what OSPF announces of other sources
 
 
 def plan(spec: dict[str, Any], circuits: Sequence[Circuit]) -> Plan:
@@ -45,20 +47,34 @@ def plan(spec: dict[str, Any], circuits: Sequence[Circuit]) -> Plan:
     if router.routing != "ospf" or router.loopback is None:
         return Plan(router)
     settings = router.settings
-    return Plan(router, _ospf(router.loopback, settings.ospf, circuits), settings.bfd)
+    announced = _policy(settings.ospf.redistribute)
+    return Plan(router, _ospf(router.loopback, settings.ospf, circuits), settings.bfd, announced)
+
+
+def _policy(redistributed: Sequence[Redistribution]) -> Policy | None:
+    if not redistributed:
+        return None
+    if named := next((each.policy for each in redistributed if each.policy is not None), None):
+        raise UnsupportedError(f"cannot redistribute by RoutingPolicy {named}: policies are not read yet")
+    statements = [
+        Statement(
+            "permit",
+            Match((each.source,)),
+            Settings(metric=each.metric if each.metric is not None else _DEFAULT_METRIC, metric_type=each.metric_type),
+        )
+        for each in redistributed
+    ]
+    return Policy("redistribute", tuple(statements))
 
 
 def _ospf(router_id: IPv4Address, settings: OspfSettings, circuits: Sequence[Circuit]) -> OspfConfig:
     loopback = OspfInterfaceConfig("lo", settings.area, "loopback")
     delay = settings.spf_delay
-    redistributed = [each for each in settings.redistribute if each.metric is not None]
     return OspfConfig(
         router_id,
         (*(_circuit(settings, each) for each in circuits), loopback),
         tuple(AreaConfig(each.area, each.type, each.default_cost) for each in settings.areas),
         spf_throttle=Throttle(delay.initial, delay.hold, delay.maximum),
-        metric=(redistributed[0].metric if redistributed else None) or _DEFAULT_METRIC,
-        metric_type=settings.redistribute[0].metric_type if settings.redistribute else 2,
     )
 
 

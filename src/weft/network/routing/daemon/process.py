@@ -17,10 +17,11 @@ from typing import Any
 
 from weft.core.errors import WeftError
 from weft.network.routing.bfd import Bfd, BfdConfig
-from weft.network.routing.daemon.driver import RouterHost
+from weft.network.routing.daemon.driver import Announcer, RouterHost
 from weft.network.routing.daemon.plan import Circuit, Plan, plan
 from weft.network.routing.ospf import Ospf
-from weft.network.routing.protocol import NeighborChanged, Notice, ProtocolName, Redistribute, RoutingProtocol
+from weft.network.routing.policy import Policy
+from weft.network.routing.protocol import NeighborChanged, Notice, ProtocolName, RoutingProtocol
 from weft.network.routing.rib.routes import PREFERENCES, NextHop, Route
 
 logger = logging.getLogger(__name__)
@@ -59,10 +60,9 @@ class Routers:
             protocols["ospf"] = Ospf(made.ospf)
         if made.bfd is not None and protocols:
             protocols["bfd"] = Bfd(BfdConfig(made.bfd.interval, made.bfd.interval, made.bfd.multiplier))
-        driver = self._host.add(name, Path(entry["namespace"]), protocols)
+        announced: dict[Announcer, Policy] = {"ospf": made.announced} if made.announced is not None else {}
+        driver = self._host.add(name, Path(entry["namespace"]), protocols, announced)
         driver.set_static(static_routes(made))
-        if made.ospf is not None and any(each.source == "static" for each in made.router.settings.ospf.redistribute):
-            driver.give("ospf", Redistribute(tuple(static_routes(made))))
 
     def _hear(self, name: str, action: NeighborChanged | Notice) -> None:
         if isinstance(action, Notice):

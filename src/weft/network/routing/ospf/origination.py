@@ -143,7 +143,8 @@ class Origination:
                     wanted[area, key] = summary
         for lsid, mask, route in self._externals():
             metric = min(route.metric or instance.config.metric, LS_INFINITY - 1)
-            external = ExternalBody(mask, instance.config.metric_type == 2, metric, 0, route.tag)
+            kind = route.metric_type or instance.config.metric_type
+            external = ExternalBody(mask, kind == 2, metric, 0, route.tag)
             wanted[-1, (EXTERNAL, lsid, me)] = external
         return wanted
 
