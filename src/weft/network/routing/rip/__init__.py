@@ -1,0 +1,1 @@
+"""Distance vector: RIPv2 (RFC 2453)."""
