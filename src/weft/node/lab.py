@@ -37,7 +37,6 @@ from weft.network.topology.resources import NODE_FINALIZER, PARTS
 from weft.network.topology.units import parse_rate
 from weft.node.lab_routing import LabRouting, Learned, entries
 from weft.node.lab_routing import status as routing_status
-from weft.node.lab_switch import bridge_ports
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +44,8 @@ LabKey = tuple[str, str]  # the API's namespace, the Topology's name
 Outcome = tuple["Lab", NetworkState, Report]
 RESYNC_SECONDS = 30.0
 DEFAULT_MTU = 1500
+# At most so often is a lab repaired that somebody keeps changing.
+REPAIR_SECONDS = 0.3
 # Neighbours change in bursts; their statuses are written together.
 TELL_SECONDS = 0.2
 _WHOLE = ""  # the key of an error that nothing could be done after: no node or link is named so
@@ -67,6 +68,7 @@ def desired_state(lab: Lab) -> NetworkState:
         Namespace(
             name,
             forward=node["kind"] == "Router",
+            bridge=node["kind"] == "Switch",
             loopback=(ip_interface(node["spec"]["loopback"]),) if node["spec"].get("loopback") else (),
             routes=routes.get(name, ()),
         )
@@ -164,6 +166,7 @@ class LabAgent:
         self._tell: WorkQueue[LabKey] = WorkQueue(self._clock, base_delay=0.05, max_delay=5.0)
         self._planes: dict[LabKey, LinuxDataplane] = {}
         self._routings: dict[LabKey, LabRouting] = {}
+        self._watching: dict[LabKey, asyncio.Task[None]] = {}
         self._outcomes: dict[LabKey, Outcome] = {}
         self._last: dict[LabKey, Outcome] = {}
         self._informers: dict[str, Informer] = {}
@@ -186,6 +189,10 @@ class LabAgent:
             await asyncio.Event().wait()
         finally:
             await tasks.close()
+            for watching in self._watching.values():
+                watching.cancel()
+            await asyncio.gather(*self._watching.values(), return_exceptions=True)
+            self._watching.clear()
             for routing in self._routings.values():
                 await routing.close(leave=True)
             self._routings.clear()
@@ -225,11 +232,12 @@ class LabAgent:
         if key not in self._planes:
             self._planes[key] = LinuxDataplane(namespace_prefix(self._settings.instance, *key))
         plane = self._planes[key]
+        if (watching := self._watching.pop(key, None)) is not None:
+            watching.cancel()
         state = NetworkState()
         try:
             state = desired_state(lab)
             report = await plane.apply(state)
-            report = await asyncio.to_thread(_bridge_switches, plane, lab, state, report)
             report = await self._route(key, plane, lab, report)
         except (WeftError, OSError, ValueError) as error:
             logger.warning("cannot set up a lab", extra={"lab": "/".join(key), "error": str(error)})
@@ -242,10 +250,17 @@ class LabAgent:
             self._queue.retry(key)
             return
         self._queue.forget(key)
-        if not lab.nodes:
+        if lab.nodes:
+            self._watching[key] = asyncio.create_task(self._repair(key, plane))
+        else:
             plane.close()
             del self._planes[key]
             self._last.pop(key, None)
+
+    async def _repair(self, key: LabKey, plane: LinuxDataplane) -> None:
+        """Looks at a lab again soon after somebody has changed its namespaces by hand."""
+        await plane.changed()
+        self._queue.add_after(key, REPAIR_SECONDS)
 
     async def _route(self, key: LabKey, plane: LinuxDataplane, lab: Lab, report: Report) -> Report:
         """Keeps the routing daemons of a lab; they start when their namespaces are there and end with them."""
@@ -359,16 +374,3 @@ def _lab_of(obj: Object) -> LabKey:
 def _wish(obj: Object) -> tuple[Any, ...]:
     """All but the status, which is our own word."""
     return obj["spec"], obj["metadata"]["uid"], obj["metadata"].get("deletionTimestamp")
-
-
-def _bridge_switches(plane: LinuxDataplane, lab: Lab, state: NetworkState, report: Report) -> Report:
-    errors = dict(report.errors)
-    changes = report.changes
-    for name, node in lab.nodes.items():
-        if node["kind"] == "Switch" and name not in errors:
-            ports = [end.interface for link in state.links for end in link.ends if end.namespace == name]
-            try:
-                changes += bridge_ports(plane.path(name), ports)
-            except WeftError as error:
-                errors[name] = str(error)
-    return Report(errors, report.unlimited, changes)

@@ -242,7 +242,7 @@ def test_capacity_is_enforced_where_the_kernel_can(ring: World) -> None:
 
 def test_the_network_is_resources(ring: World) -> None:
     text = ring.kubectl("get", "routers,hosts,links,routetables,topologies", "-o", "wide")
-    assert re.search(r"router.net.weft.dev/r1.ring +ring +10.255.0.1/32 +Ready", text)
+    assert re.search(r"router.net.weft.dev/r1.ring +ring +10.255.0.1/32 +spf +\S* *Ready", text)
     assert re.search(r"link.net.weft.dev/r3-r6.ring +ring +r3 +r6 +100Mbit +20 +up +up", text)
     assert re.search(r"topology.net.weft.dev/ring +Ready +6 +0 +4 +11/11", text)
     assert "false" not in text

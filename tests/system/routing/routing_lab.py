@@ -243,6 +243,9 @@ class WeftRouter:
         found = self.call(lambda: self._host.routers["router"].routes if self._host else [])
         return {str(r.prefix): (r.metric, sorted(str(hop.via) for hop in r.next_hops)) for r in found}
 
+    def repair(self) -> None:
+        self.call(lambda: self._host and self._host.repair())
+
     def stop(self, farewell: bool = True) -> None:
         if self._host is None:
             return

@@ -3,7 +3,7 @@
 A core (`ospf`, `rip`, `bfd`) is sans-IO: `handle(event, now)` takes an event and the time in seconds (monotonic, any
 origin) and returns actions, to be carried out in order; `next_timer()` says when it must be given a `TimerFired` at
 the latest (None: never). The same core runs under the simulator's clock (`dataplane.simulation`) and on sockets in
-network namespaces (`routing.wire`). A packet is what the protocol itself writes: the payload of IP for OSPF
+network namespaces (`routing.daemon`). A packet is what the protocol itself writes: the payload of IP for OSPF
 (protocol 89), of UDP for RIP (port 520), RIPng (521) and BFD (3784).
 """
 

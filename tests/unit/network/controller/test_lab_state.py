@@ -50,7 +50,7 @@ def test_the_wish_is_whole(lab: Lab) -> None:
         (
             Namespace("h1", routes=(default,)),
             Namespace("r1", forward=True, loopback=(ip_interface("10.255.0.1/32"),)),
-            Namespace("s1"),
+            Namespace("s1", bridge=True),
         ),
         (
             DataLink("h1-s1", (End("h1", "h1-s1", (ip_interface("10.1.0.2/24"),)), End("s1", "h1-s1"))),

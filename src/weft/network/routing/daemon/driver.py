@@ -139,8 +139,10 @@ class RouterDriver:
 
     def give(self, protocol: ProtocolName, event: Event) -> None:
         core = self.protocols[protocol]
-        self._act(protocol, core.handle(event, self._loop.time()))
-        self._arm(protocol, core)
+        try:
+            self._act(protocol, core.handle(event, self._loop.time()))
+        finally:
+            self._arm(protocol, core)
 
     def _arm(self, protocol: ProtocolName, core: RoutingProtocol) -> None:
         when = core.next_timer()
@@ -154,13 +156,15 @@ class RouterDriver:
 
     def _fire(self, protocol: ProtocolName) -> None:
         del self._timers[protocol]
-        self.give(protocol, TimerFired())
+        try:
+            self.give(protocol, TimerFired())
+        except Exception:
+            logger.exception("a router failed", extra={"router": self.name, "protocol": protocol})
 
     def _readable(self, protocol: ProtocolName) -> None:
         try:
             for event in self._sockets[protocol].receive():
-                self._act(protocol, self.protocols[protocol].handle(event, self._loop.time()))
-            self._arm(protocol, self.protocols[protocol])
+                self.give(protocol, event)
         except Exception:
             logger.exception("a router failed", extra={"router": self.name, "protocol": protocol})
 
@@ -267,6 +271,14 @@ class RouterHost:
         self._loop.remove_reader(self._monitor.fileno())
         self._monitor.close()
 
+    def repair(self) -> None:
+        """Puts back the kernel routes that somebody else has removed or changed."""
+        for driver in self.routers.values():
+            try:
+                driver.repair()
+            except (WeftError, OSError) as error:
+                logger.warning("cannot repair routes", extra={"router": driver.name, "error": str(error)})
+
     def _hear(self) -> None:
         for name, parts in self._monitor.changes().items():
             driver = self.routers.get(name)
@@ -275,5 +287,5 @@ class RouterHost:
             try:
                 if parts & (Part.LINKS | Part.ADDRESSES):
                     driver.refresh()
-            except (WeftError, OSError) as error:
-                logger.warning("cannot read interfaces", extra={"router": name, "error": str(error)})
+            except Exception:
+                logger.exception("cannot read interfaces", extra={"router": name})

@@ -12,8 +12,8 @@ from weft.network.routing.rib.routes import Route, Source
 from weft.network.southbound import routes as kernel
 from weft.network.southbound.netlink import Netlink
 
-# RTPROT_BGP, _OSPF, _RIP and _STATIC
-NUMBERS: dict[Source, int] = {"bgp": 186, "ospf": 188, "rip": 189, "static": 4}
+# RTPROT_BGP, _OSPF and _RIP; for static routes one of our own, so that those that users add by hand are not ours.
+NUMBERS: dict[Source, int] = {"bgp": 186, "ospf": 188, "rip": 189, "static": 208}
 
 
 def read_interfaces(opened: Netlink) -> dict[int, Interface]:
@@ -36,7 +36,7 @@ class Fib:
 
     def __init__(self, opened: Netlink) -> None:
         self._netlink = opened
-        ours = set(NUMBERS.values()) - {NUMBERS["static"]}
+        ours = set(NUMBERS.values())
         self._installed = {route.destination: route for route in opened.routes() if route.protocol in ours}
         self._stale = set(self._installed)
         self._wanted: dict[Prefix, Route] = {}
@@ -47,22 +47,26 @@ class Fib:
     def change(self, routes: list[Route], removed: list[Prefix], indices: dict[str, int]) -> list[WeftError]:
         """Installs and removes in one batch; what the kernel refused (an interface that has just gone, say)."""
         requests = []
+        made_by: dict[int, kernel.Route] = {}  # by the place of its request
         for route in routes:
             self._wanted[route.prefix] = route
             self._stale.discard(route.prefix)
             made = _kernel_route(route, indices)
-            old = self._installed.get(route.prefix)
-            if made is None:
-                continue
-            if old is not None and (old.metric, old.protocol) != (made.metric, made.protocol):
+            old = self._installed.pop(route.prefix, None)
+            if old is not None and (made is None or (old.metric, old.protocol) != (made.metric, made.protocol)):
                 requests.append(kernel.delete_route(old))
-            requests.append(kernel.replace_route(made))
-            self._installed[route.prefix] = made
+            if made is not None:
+                made_by[len(requests)] = made
+                requests.append(kernel.replace_route(made))
         for prefix in removed:
             self._wanted.pop(prefix, None)
             if (gone := self._installed.pop(prefix, None)) is not None:
                 requests.append(kernel.delete_route(gone))
-        return [error for error in self._netlink.results(requests) if error and not isinstance(error, NotFoundError)]
+        results = self._netlink.results(requests)
+        for place, made in made_by.items():
+            if results[place] is None:
+                self._installed[made.destination] = made
+        return [error for error in results if error and not isinstance(error, NotFoundError)]
 
     def sweep(self) -> None:
         """Removes what an earlier process left and nobody asked for again."""
@@ -95,4 +99,4 @@ def _kernel_route(route: Route, indices: dict[str, int]) -> kernel.Route | None:
     if len(hops) == 1:
         hops = (kernel.NextHop(hops[0].index, hops[0].gateway),)
     # The preference is the metric: routes of two sources for one prefix do not get in each other's way.
-    return kernel.Route(route.prefix, hops, route.preference, NUMBERS.get(route.source, 196))
+    return kernel.Route(route.prefix, hops, route.preference, NUMBERS[route.source])

@@ -27,6 +27,7 @@ from weft.network.routing.rib.routes import PREFERENCES, NextHop, Route
 logger = logging.getLogger(__name__)
 Object = dict[str, Any]
 _COUNT_SECONDS = 0.25
+_REPAIR_SECONDS = 10.0
 
 
 class Routers:
@@ -80,6 +81,11 @@ class Routers:
             }
         )
 
+    async def repair(self) -> None:
+        while True:
+            await asyncio.sleep(_REPAIR_SECONDS)
+            self._host.repair()
+
     async def count(self) -> None:
         """Tells of the number of routes where it is another than before."""
         while True:
@@ -131,7 +137,7 @@ async def run() -> None:
                 tell({"error": f"cannot follow a line of configuration: {error!r}"})
         stop(False)
 
-    tasks = [asyncio.create_task(follow()), asyncio.create_task(routers.count())]
+    tasks = [asyncio.create_task(follow()), asyncio.create_task(routers.count()), asyncio.create_task(routers.repair())]
     farewell = await stopped
     for task in tasks:
         task.cancel()

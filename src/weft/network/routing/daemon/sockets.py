@@ -4,7 +4,6 @@ In: packets with the interface, addresses and TTL that they came with. Out: pack
 protocol 89 (RFC 2328, A.1); RIP is UDP port 520 (RFC 2453, 3.1); BFD is UDP port 3784 with a TTL of 255 (RFC 5881, 4).
 """
 
-import contextlib
 import errno
 import socket
 import struct
@@ -20,6 +19,9 @@ _IP_PKTINFO, _IP_RECVTTL, _IP_TTL = 8, 12, 2
 _PKTINFO = struct.Struct("=I4s4s")
 _BATCH = 64
 _SIZE = 65536
+# Of the namespace: by default a socket may join 20 groups (ip-sysctl.rst), two for each of ten interfaces.
+_MEMBERSHIPS = Path("/proc/sys/net/ipv4/igmp_max_memberships")
+_MOST_MEMBERSHIPS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,11 @@ class ProtocolSocket:
         self._names[index] = name
         for group in self._kind.groups:
             request = struct.pack("=4s4si", socket.inet_aton(group), bytes(4), index)
-            with contextlib.suppress(OSError):  # joined already, or just gone
+            try:
                 self._receiver.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, request)
+            except OSError as error:
+                if error.errno not in (errno.EADDRINUSE, errno.ENODEV):  # joined already, or just gone
+                    raise
 
     def leave(self, name: str) -> None:
         """The kernel has dropped the memberships with the interface."""
@@ -113,6 +118,8 @@ class ProtocolSocket:
 
 def _open(kind: Kind) -> list[socket.socket]:
     """The socket that receives, and for BFD another that sends."""
+    if kind.groups:
+        _MEMBERSHIPS.write_text(str(_MOST_MEMBERSHIPS))
     receiver = _make(kind)
     if not kind.port:
         return [receiver]
