@@ -26,7 +26,7 @@ lab_option = click.option("--lab", "name", metavar="NAME", help="Which lab; need
 
 @click.group()
 def lab() -> None:
-    """Labs: routers, switches and hosts in network namespaces, with routes by shortest path."""
+    """Labs: routers, switches and hosts in network namespaces, with routes by the controller, OSPF or RIP."""
 
 
 def with_client(ctx: click.Context, work: Callable[[Client], Awaitable[T]]) -> T:
@@ -273,7 +273,8 @@ def _protocols(status: Object) -> str:
     if "neighbors" not in status:
         return ""
     states = [each.get("state", "") for each in status["neighbors"] if each["protocol"] != "bfd"]
-    return f"  {states.count('Full')} of {len(states)} neighbors full, {status.get('routes', 0)} routes"
+    up = sum(state in ("Full", "Up") for state in states)
+    return f"  {up} of {len(states)} neighbors up, {status.get('routes', 0)} routes"
 
 
 @lab.command()

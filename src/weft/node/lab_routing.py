@@ -167,8 +167,8 @@ class LabRouting:
 
     def _peer(self, name: str, entry: Object) -> Peer:
         made = plan(entry["spec"], [Circuit(**circuit) for circuit in entry["circuits"]])
-        if made.ospf is None:
-            raise InvalidError(f"cannot run {entry['daemon']} in {name}: it needs routing ospf and a loopback")
+        if made.router.loopback is None or (made.ospf is None and made.rip is None):
+            raise InvalidError(f"cannot run {entry['daemon']} in {name}: it needs a loopback, and routing ospf or rip")
         bfd = None
         if made.bfd is not None:
             bfd = BfdTimers(round(made.bfd.interval * 1000), made.bfd.multiplier)
@@ -176,9 +176,11 @@ class LabRouting:
         statics = [(str(each.destination), each.via) for each in made.router.static]
         if entry["daemon"] == "bird":
             routes = [f"{prefix} {_bird_way(via)}" for prefix, via in statics]
-            return Bird(namespace, directory, bird.configuration(made.ospf.router_id, made.ospf, bfd, routes))
+            return Bird(
+                namespace, directory, bird.configuration(made.router.loopback, made.ospf, bfd, routes, made.rip)
+            )
         routes = [f"ip route {prefix} {via if via is not None else 'Null0'}" for prefix, via in statics]
-        text = frr.configuration(name, made.ospf, bfd, routes)
+        text = frr.configuration(name, made.ospf, bfd, routes, made.rip)
         return Frr(namespace, directory, f"weft-{short_hash(str(namespace), 10)}", text)
 
     async def _stop_own(self) -> None:

@@ -454,6 +454,19 @@ def test_ospf_with_areas_finds_the_ways_and_tells_of_its_neighbors(world: World)
     world.lab("down", "ospf-areas")
 
 
+def test_a_ring_by_distance_vector(world: World, tmp_path: Path) -> None:
+    def change(spec: dict[str, Any]) -> None:
+        spec["routing"] = {"protocol": "rip", "rip": {"updateInterval": 2, "timeoutInterval": 6, "garbageInterval": 4}}
+
+    world.lab("up", ring_file(tmp_path, change))
+    until("neighbours in the status", lambda: states(world, "r1.ring") == ["Up"] * 2)
+    until("h1 reaches h3", lambda: world.inside("h1", "ping", "-c1", "-W1", HOSTS["h3"]).returncode == 0)
+    assert world.kernel_routes("r1")["10.1.2.0/24"]["protocol"] == "rip"
+    world.lab("cut", "r1-r2")
+    until("the way round", lambda: world.way("h1", "h3", "ring") == ["r1", "r6", "r3", "h3"])
+    world.lab("down", "ring")
+
+
 def test_routers_of_three_makes_in_one_ring(world: World) -> None:
     world.lab("up", str(LABS / "mixed.yaml"))
     until("w1 is adjacent to FRR and to w4", lambda: states(world, "w1.mixed") == ["Full", "Full"], 40)

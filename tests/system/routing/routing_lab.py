@@ -20,6 +20,7 @@ from weft.network.routing.ospf.lsa import LsaHeader
 from weft.network.routing.peers import Bird, Frr, bird, frr
 from weft.network.routing.peers.frr import BfdTimers
 from weft.network.routing.protocol import Event, NeighborChanged, Notice, ProtocolName, RoutingProtocol
+from weft.network.routing.rip import Rip, RipConfig
 
 T = TypeVar("T")
 
@@ -98,6 +99,26 @@ class Lab:
         self.stops.append(daemon.kill)
         daemon.start()
         return daemon
+
+    def rip_peer(self, make: str, node: str, number: int, config: RipConfig) -> Frr | Bird:
+        """A router of FRR or BIRD that speaks RIP."""
+        daemon: Frr | Bird
+        if make == "frr":
+            daemon = Frr(
+                self.path(node), self.directory / node, f"{self.prefix}-{node}", frr.configuration(node, rip=config)
+            )
+        else:
+            text = bird.configuration(IPv4Address(f"1.1.1.{number}"), rip=config)
+            daemon = Bird(self.path(node), self.directory / node, text)
+        self.stops.append(daemon.kill)
+        daemon.start()
+        return daemon
+
+    def weft_rip(self, node: str, config: RipConfig) -> "WeftRouter":
+        router = WeftRouter(self.path(node), rip=config)
+        self.stops.append(router.stop)
+        router.start()
+        return router
 
     def weft(self, node: str, config: OspfConfig, bfd: BfdConfig | None = None) -> "WeftRouter":
         router = WeftRouter(self.path(node), config, bfd)
@@ -191,9 +212,16 @@ def lsas_of_weft(headers: list[LsaHeader]) -> set[tuple[str, str, str, str]]:
 class WeftRouter:
     """Our own router: its core on real sockets, on an event loop in a thread."""
 
-    def __init__(self, namespace: Path, config: OspfConfig, bfd: BfdConfig | None = None) -> None:
-        self.core = Ospf(config)
+    def __init__(
+        self,
+        namespace: Path,
+        config: OspfConfig | None = None,
+        bfd: BfdConfig | None = None,
+        rip: RipConfig | None = None,
+    ) -> None:
+        self.core = Ospf(config or OspfConfig(IPv4Address(1)))
         self.bfd = Bfd(bfd) if bfd is not None else None
+        self.rip = Rip(rip) if rip is not None else None
         self.notices: list[str] = []
         self._namespace = namespace
         self._loop = asyncio.new_event_loop()
@@ -207,6 +235,8 @@ class WeftRouter:
     def _open(self) -> None:
         self._host = RouterHost(self._hear)
         protocols: dict[ProtocolName, RoutingProtocol] = {"ospf": self.core}
+        if self.rip is not None:
+            protocols = {"rip": self.rip}
         if self.bfd is not None:
             protocols["bfd"] = self.bfd
         self._host.add("router", self._namespace, protocols)

@@ -45,10 +45,24 @@ def test_a_plan_has_all_that_the_router_object_says() -> None:
 
 
 def test_what_cannot_be_run_is_refused() -> None:
-    with pytest.raises(UnsupportedError, match="rip"):
-        plan({**SPEC, "routing": "rip"}, [])
+    by_policy = {"redistribute": [{"source": "static", "policy": "p"}]}
+    with pytest.raises(UnsupportedError, match="RoutingPolicy p"):
+        plan({**SPEC, "routing": "rip", "rip": by_policy}, [])
     with pytest.raises(InvalidError, match=r"spec\.ospf\.helloInterval"):
         plan({**SPEC, "ospf": {"helloInterval": -1}}, [])
+
+
+def test_a_plan_for_rip() -> None:
+    rip = {"updateInterval": 5, "timeoutInterval": 15, "garbageInterval": 10, "splitHorizon": "simple"}
+    made = plan({**SPEC, "routing": "rip", "rip": rip}, [Circuit("a", "router"), Circuit("c", "host")])
+    assert made.ospf is None
+    assert made.rip is not None
+    assert [(each.name, each.passive) for each in made.rip.interfaces] == [("a", False), ("c", True), ("lo", True)]
+    assert (made.rip.update_interval, made.rip.timeout_interval) == (5, 15)
+    frr_text = frr.configuration("r1", rip=made.rip)["ripd"].splitlines()
+    assert " timers basic 5 15 10" in frr_text
+    assert " passive-interface lo" in frr_text
+    assert "poison reverse no" in bird.configuration(IPv4Address("1.1.1.1"), rip=made.rip)
 
 
 def node(kind: str, name: str, **spec: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The RIPv2 codec: round trips, and only PacketError on any bytes."""
+"""RIP messages: round trips, authentication, entries that cannot be, and any bytes."""
 
 from ipaddress import IPv4Address, IPv4Network
 
@@ -6,38 +6,94 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weft.network.routing.authentication import Authentication
 from weft.network.routing.protocol import PacketError
-from weft.network.routing.rip.packet import RESPONSE, Entry, Message, decode
+from weft.network.routing.rip.packet import REQUEST, RESPONSE, WHOLE_TABLE, Entry, Message, decode, encode, room
 
-_PREFIXES = st.builds(lambda a, n: IPv4Network((a, n), strict=False), st.integers(0, 2**32 - 1), st.integers(0, 32))
-_ENTRIES = st.builds(
-    Entry, _PREFIXES, st.integers(0, 2**32 - 1), st.integers(0, 65535), st.ip_addresses(v=4), st.sampled_from([0, 2])
+AUTHENTICATIONS = [
+    Authentication(),
+    Authentication("simple", b"secret"),
+    Authentication("md5", b"secret", 7),
+    *(Authentication(f"hmac-sha-{size}", b"x" * 70, 3) for size in ("1", "256", "384", "512")),
+]
+prefixes = st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 32)).map(lambda v: IPv4Network(v, strict=False))
+addresses = st.integers(0, 2**32 - 1).map(IPv4Address)
+entries = st.builds(Entry, prefixes, st.integers(1, 16), st.integers(0, 65535), addresses)
+
+
+@given(
+    command=st.sampled_from((REQUEST, RESPONSE)),
+    content=st.lists(entries, min_size=1, max_size=24).map(tuple),
+    authentication=st.sampled_from(AUTHENTICATIONS),
+    sequence=st.integers(0, 2**32 - 1),
 )
-_MESSAGES = st.builds(Message, st.sampled_from([1, 2]), st.lists(_ENTRIES, max_size=25).map(tuple))
+def test_messages_come_back_as_they_went(command, content, authentication, sequence) -> None:
+    message = Message(command, content, sequence if authentication.digest_length else 0)
+    assert decode(encode(message, authentication), authentication) == message
 
 
-@given(_MESSAGES)
-def test_round_trip(message: Message) -> None:
-    assert decode(message.encode()) == message
-
-
-@given(st.binary(max_size=600) | st.binary(max_size=60).map(lambda b: b"\x02\x02\0\0" + b))
-def test_any_bytes_give_a_message_or_packet_error(data: bytes) -> None:
+@given(content=st.lists(entries, min_size=1, max_size=5).map(tuple), data=st.data())
+def test_a_changed_message_does_not_pass_for_the_same(content, data) -> None:
+    authentication = data.draw(st.sampled_from(AUTHENTICATIONS[2:]))
+    message = Message(RESPONSE, content, 9)
+    raw = bytearray(encode(message, authentication))
+    raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
     try:
-        decode(data)
+        found = decode(bytes(raw), authentication)
     except PacketError:
-        pass
+        return
+    assert found == message
 
 
-def test_bytes_of_a_response() -> None:
-    entry = Entry(IPv4Network("10.1.0.0/16"), 3, 7, IPv4Address("192.0.2.1"))
-    assert Message(RESPONSE, (entry,)).encode().hex() == "02020000000200070a010000ffff0000c000020100000003"
+@given(data=st.binary(max_size=120), authentication=st.sampled_from(AUTHENTICATIONS))
+def test_any_bytes_give_a_message_or_a_packet_error(data, authentication) -> None:
+    for raw in (data, b"\x02\x02\x00\x00" + data):
+        try:
+            decode(raw, authentication)
+        except PacketError as error:
+            assert str(error)  # noqa: PT017
+
+
+def test_a_known_message() -> None:
+    raw = bytes.fromhex("02020000 0002000a 0a010000 ffff0000 00000000 00000003".replace(" ", ""))
+    assert decode(raw, Authentication()) == Message(RESPONSE, (Entry(IPv4Network("10.1.0.0/16"), 3, 10),))
+    assert encode(WHOLE_TABLE, Authentication()).hex() == "01020000" + "00" * 19 + "10"
+
+
+def test_an_entry_that_cannot_be_is_left_out_and_the_others_count() -> None:
+    good = "00020000 0a010000 ffff0000 00000000 00000003"
+    bad = [
+        "00020000 0a010000 ff00ff00 00000000 00000003",
+        "00020000 0a010001 ffff0000 00000000 00000003",
+        "00020000 0a010000 ffff0000 00000000 00000011",
+        "00020000 0a010000 ffff0000 00000000 00000000",
+        "00070000 0a010000 ffff0000 00000000 00000003",
+    ]
+    raw = bytes.fromhex("02020000" + "".join([*bad, good]).replace(" ", ""))
+    message = decode(raw, Authentication())
+    assert [entry.metric for entry in message.entries] == [3]
+    assert len(message.refused) == len(bad)
 
 
 @pytest.mark.parametrize(
-    "data",
-    ["02010000", "03020000", "020200", "02020000" + "000200000a000000ff00ff000000000000000001"],
+    ("raw", "text"),
+    [
+        ("0201" + "00" * 22, "version 1"),
+        ("0302" + "00" * 22, "command 3"),
+        ("0202" + "00" * 30, "no whole number"),
+        ("0202", "too short"),
+        ("02020000" + "ffff0002" + "00" * 16, "not configured"),
+    ],
 )
-def test_refused(data: str) -> None:
-    with pytest.raises(PacketError):
-        decode(bytes.fromhex(data))
+def test_malformed_messages_are_refused(raw, text) -> None:
+    with pytest.raises(PacketError, match=text):
+        decode(bytes.fromhex(raw), Authentication())
+
+
+def test_a_keyed_message_has_less_room_and_takes_both_ways_of_counting_the_digest() -> None:
+    key = Authentication("md5", b"k")
+    assert (room(Authentication()), room(key)) == (25, 24)
+    raw = bytearray(encode(Message(RESPONSE, (Entry(IPv4Network("10.0.0.0/8"), 1),), 5), key))
+    raw[11] = 20
+    body = bytes(raw[:-16])
+    assert decode(body + key.digest(body), key).sequence == 5

@@ -195,7 +195,7 @@ class RouterDriver:
             if change.gone:
                 self._alive.discard(key)
                 self._act("bfd", bfd.close(*key, self._loop.time()))
-            elif change.state == "Full":
+            elif change.state in ("Full", "Up"):
                 self._act("bfd", bfd.open(*key, self._loop.time()))
             self._arm("bfd", bfd)
         elif change.state == "Up":

@@ -12,9 +12,10 @@ from typing import Any, Literal
 from weft.core.errors import UnsupportedError
 from weft.network.routing.ospf import AreaConfig, OspfConfig, OspfInterfaceConfig, Throttle
 from weft.network.routing.policy import Match, Policy, Settings, Statement
+from weft.network.routing.rip import RipConfig, RipInterfaceConfig
 from weft.network.topology.model import Router
 from weft.network.topology.routing_reader import read_router
-from weft.network.topology.settings import BfdSettings, OspfSettings, Redistribution
+from weft.network.topology.settings import BfdSettings, OspfSettings, Redistribution, RipSettings
 
 Beside = Literal["router", "switch", "host"]
 _DEFAULT_METRIC = 20
@@ -36,22 +37,43 @@ class Plan:
 
     router: Router
     ospf: OspfConfig | None = None
+    rip: RipConfig | None = None
     bfd: BfdSettings | None = None
-    announced: Policy | None = None  # what OSPF announces of other sources
+    announced: Policy | None = None  # what the protocol announces of other sources
 
 
 def plan(spec: dict[str, Any], circuits: Sequence[Circuit]) -> Plan:
     router = read_router(spec)
-    if router.routing == "rip":
-        raise UnsupportedError("cannot run rip: there is no RIP yet")
-    if router.routing != "ospf" or router.loopback is None:
-        return Plan(router)
     settings = router.settings
-    announced = _policy(settings.ospf.redistribute)
-    return Plan(router, _ospf(router.loopback, settings.ospf, circuits), settings.bfd, announced)
+    if router.routing == "rip":
+        announced = _policy(settings.rip.redistribute, 1)
+        return Plan(router, rip=_rip(settings.rip, circuits), bfd=settings.bfd, announced=announced)
+    if router.routing == "ospf" and router.loopback is not None:
+        announced = _policy(settings.ospf.redistribute, _DEFAULT_METRIC)
+        return Plan(router, _ospf(router.loopback, settings.ospf, circuits), bfd=settings.bfd, announced=announced)
+    return Plan(router)
 
 
-def _policy(redistributed: Sequence[Redistribution]) -> Policy | None:
+def _rip(settings: RipSettings, circuits: Sequence[Circuit]) -> RipConfig:
+    """RIP counts hops: costs of links are not for it. Its loopback is announced as a host."""
+    interfaces = [
+        RipInterfaceConfig(
+            each.interface,
+            passive=each.beside == "host",
+            split_horizon=settings.split_horizon,
+            authentication=settings.authentication,
+        )
+        for each in circuits
+    ]
+    return RipConfig(
+        (*interfaces, RipInterfaceConfig("lo", passive=True)),
+        settings.update_interval,
+        settings.timeout_interval,
+        settings.garbage_interval,
+    )
+
+
+def _policy(redistributed: Sequence[Redistribution], default: int) -> Policy | None:
     if not redistributed:
         return None
     if named := next((each.policy for each in redistributed if each.policy is not None), None):
@@ -60,7 +82,7 @@ def _policy(redistributed: Sequence[Redistribution]) -> Policy | None:
         Statement(
             "permit",
             Match((each.source,)),
-            Settings(metric=each.metric if each.metric is not None else _DEFAULT_METRIC, metric_type=each.metric_type),
+            Settings(metric=each.metric if each.metric is not None else default, metric_type=each.metric_type),
         )
         for each in redistributed
     ]

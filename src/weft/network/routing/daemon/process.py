@@ -23,6 +23,7 @@ from weft.network.routing.ospf import Ospf
 from weft.network.routing.policy import Policy
 from weft.network.routing.protocol import NeighborChanged, Notice, ProtocolName, RoutingProtocol
 from weft.network.routing.rib.routes import PREFERENCES, NextHop, Route
+from weft.network.routing.rip import Rip
 
 logger = logging.getLogger(__name__)
 Object = dict[str, Any]
@@ -59,9 +60,13 @@ class Routers:
         protocols: dict[ProtocolName, RoutingProtocol] = {}
         if made.ospf is not None:
             protocols["ospf"] = Ospf(made.ospf)
+        if made.rip is not None:
+            protocols["rip"] = Rip(made.rip)
         if made.bfd is not None and protocols:
             protocols["bfd"] = Bfd(BfdConfig(made.bfd.interval, made.bfd.interval, made.bfd.multiplier))
-        announced: dict[Announcer, Policy] = {"ospf": made.announced} if made.announced is not None else {}
+        announced: dict[Announcer, Policy] = {}
+        if made.announced is not None:
+            announced["ospf" if made.ospf is not None else "rip"] = made.announced
         driver = self._host.add(name, Path(entry["namespace"]), protocols, announced)
         driver.set_static(static_routes(made))
 

@@ -1,4 +1,4 @@
-"""BIRD's configuration (bird.conf) for what an `OspfConfig` says.
+"""BIRD's configuration (bird.conf) for what an `OspfConfig` or `RipConfig` says.
 
 In: a configuration. Out: the text. Source: bird.network.cz, User's Guide, OSPF.
 """
@@ -6,8 +6,10 @@ In: a configuration. Out: the text. Source: bird.network.cz, User's Guide, OSPF.
 from collections.abc import Iterable
 from ipaddress import IPv4Address
 
+from weft.network.routing.authentication import Authentication
 from weft.network.routing.ospf import OspfConfig, OspfInterfaceConfig
 from weft.network.routing.peers.frr import BfdTimers
+from weft.network.routing.rip import RipConfig
 
 _TYPES = {"point-to-point": "ptp", "broadcast": "bcast", "loopback": "bcast"}
 
@@ -17,8 +19,9 @@ def configuration(
     ospf: OspfConfig | None = None,
     bfd: BfdTimers | None = None,
     static: Iterable[str] = (),
+    rip: RipConfig | None = None,
 ) -> str:
-    """`static` are routes such as `192.0.2.0/24 blackhole`, announced by OSPF."""
+    """`static` are routes such as `192.0.2.0/24 blackhole`, announced by OSPF and RIP."""
     lines = [
         "log stderr { error, fatal, bug };",
         f"router id {router_id};",
@@ -32,7 +35,36 @@ def configuration(
         lines.append(f'protocol bfd {{ interface "*" {{ {times} }}; }}')
     if ospf is not None:
         lines += _ospf(ospf, bfd is not None)
+    if rip is not None:
+        lines += _rip(rip)
     return "\n".join([*lines, ""])
+
+
+def _rip(config: RipConfig) -> list[str]:
+    lines = ["protocol rip {", "  ipv4 { import all; export where source ~ [ RTS_DEVICE, RTS_STATIC, RTS_RIP ]; };"]
+    times = f"update time {max(2, round(config.update_interval))}; timeout time {round(config.timeout_interval)}; "
+    times += f"garbage time {round(config.garbage_interval)};"
+    for each in config.interfaces:
+        split = "no" if each.split_horizon == "off" else "yes"
+        poison = "yes" if each.split_horizon == "poisoned-reverse" else "no"
+        options = [f"version 2; split horizon {split}; poison reverse {poison}; {times}"]
+        if each.passive:
+            options.append("passive yes;")
+        options += [f"{option};" for option in _authentication(each.authentication, "plaintext")]
+        lines.append(f'  interface "{each.name}" {{ {" ".join(options)} }};')
+    return [*lines, "}"]
+
+
+def _authentication(authentication: Authentication, simple: str) -> list[str]:
+    """BIRD's options for a key; `simple` is what the protocol calls a password in the clear."""
+    if authentication.algorithm == "none":
+        return []
+    key = authentication.key.decode("ascii", "strict")
+    if authentication.algorithm == "simple":
+        return [f"authentication {simple}", f'password "{key}"']
+    algorithm = {"md5": "keyed md5"}.get(authentication.algorithm, authentication.algorithm.replace("sha-", "sha"))
+    detail = f"{{ id {authentication.key_id}; algorithm {algorithm.replace('hmac-', 'hmac ')}; }}"
+    return ["authentication cryptographic", f'password "{key}" {detail}']
 
 
 def _ospf(config: OspfConfig, bfd: bool) -> list[str]:
@@ -62,12 +94,5 @@ def _interface(config: OspfInterfaceConfig, bfd: bool) -> str:
         options.append("stub yes")
     elif bfd:
         options.append("bfd yes")
-    authentication = config.authentication
-    if authentication.algorithm != "none":
-        kind = "simple" if authentication.algorithm == "simple" else "cryptographic"
-        key = authentication.key.decode("ascii", "strict")
-        algorithm = {"md5": "keyed md5"}.get(authentication.algorithm, authentication.algorithm.replace("sha-", "sha"))
-        algorithm = algorithm.replace("hmac-", "hmac ")
-        detail = "" if kind == "simple" else f" {{ id {authentication.key_id}; algorithm {algorithm}; }}"
-        options += [f"authentication {kind}", f'password "{key}"{detail}']
+    options += _authentication(config.authentication, "simple")
     return f'    interface "{config.name}" {{ ' + "; ".join(options) + "; };"

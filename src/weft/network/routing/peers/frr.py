@@ -1,6 +1,6 @@
-"""FRR's configuration (frr.conf) for what an `OspfConfig` says.
+"""FRR's configuration (frr.conf) for what an `OspfConfig` or `RipConfig` says.
 
-In: a configuration. Out: the text, or UnsupportedError for what FRR 8 cannot do. Source: docs.frrouting.org, ospfd.
+In: a configuration. Out: the text, or UnsupportedError for what FRR 8 cannot do. Source: docs.frrouting.org.
 """
 
 from collections.abc import Iterable
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from weft.core.errors import UnsupportedError
 from weft.network.routing.ospf import OspfConfig, OspfInterfaceConfig
+from weft.network.routing.rip import RipConfig, RipInterfaceConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,11 @@ class BfdTimers:
 
 
 def configuration(
-    hostname: str, ospf: OspfConfig | None = None, bfd: BfdTimers | None = None, static: Iterable[str] = ()
+    hostname: str,
+    ospf: OspfConfig | None = None,
+    bfd: BfdTimers | None = None,
+    static: Iterable[str] = (),
+    rip: RipConfig | None = None,
 ) -> dict[str, str]:
     """The text for each daemon, which also says which are needed; `static` are lines such as `ip route ... Null0`.
 
@@ -29,6 +34,8 @@ def configuration(
     if ospf is not None:
         lines = [line for interface in ospf.interfaces for line in _interface(interface, bfd)]
         sections["ospfd"] = lines + _router(ospf)
+    if rip is not None:
+        sections["ripd"] = [line for each in rip.interfaces for line in _rip_interface(each)] + _rip(rip)
     if bfd is not None:
         times = [f"  receive-interval {bfd.interval}", f"  transmit-interval {bfd.interval}"]
         sections["bfdd"] = ["bfd", " profile weft", *times, f"  detect-multiplier {bfd.multiplier}", " exit", "exit"]
@@ -97,6 +104,30 @@ def _router(config: OspfConfig) -> list[str]:
         lines.append(f" default-information originate always metric 1 metric-type {config.metric_type}")
     lines.append(f" redistribute static metric {config.metric} metric-type {config.metric_type}")
     return [*lines, "exit"]
+
+
+def _rip_interface(config: RipInterfaceConfig) -> list[str]:
+    lines = [f"interface {config.name}"]
+    if config.split_horizon == "poisoned-reverse":
+        lines.append(" ip rip split-horizon poisoned-reverse")
+    elif config.split_horizon == "off":
+        lines.append(" no ip rip split-horizon")
+    authentication = config.authentication
+    if authentication.algorithm in ("simple", "md5"):
+        mode = "text" if authentication.algorithm == "simple" else "md5 auth-length rfc"
+        lines += [f" ip rip authentication mode {mode}", f" ip rip authentication string {authentication.key.decode()}"]
+    elif authentication.algorithm != "none":
+        raise UnsupportedError(f"cannot configure FRR for authentication by {authentication.algorithm}: it has MD5")
+    return [*lines, "exit"]
+
+
+def _rip(config: RipConfig) -> list[str]:
+    """FRR takes whole seconds of 5 and more."""
+    times = (config.update_interval, config.timeout_interval, config.garbage_interval)
+    lines = ["router rip", " version 2", " timers basic " + " ".join(str(max(5, round(each))) for each in times)]
+    lines += [f" network {each.name}" for each in config.interfaces]
+    lines += [f" passive-interface {each.name}" for each in config.interfaces if each.passive]
+    return [*lines, " redistribute static", "exit"]
 
 
 def _ms(seconds: float) -> int:
