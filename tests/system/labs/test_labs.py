@@ -502,3 +502,23 @@ def test_watch_tells_of_a_link_that_flaps(ring: World) -> None:
         watching.communicate(timeout=10)
     assert any("link r1-r2: up -> down" in line for line in lines)
     assert any("router r1: new routes from the controller" in line for line in lines)
+
+
+def test_a_fat_tree_uses_all_paths_of_one_length(world: World) -> None:
+    world.lab("up", str(LABS / "fattree.yaml"))
+    h16 = "10.1.15.2"
+
+    def ways() -> int:
+        shown = world.inside("edge1-1", "ip", "-j", "route", "get", "fibmatch", h16, lab="fattree").stdout
+        routes = json.loads(shown or "[]")
+        return len(routes[0].get("nexthops", routes)) if routes else 0
+
+    def reached() -> bool:
+        return world.inside("h1", "ping", "-c1", "-W1", h16, lab="fattree").returncode == 0
+
+    until("two ways up from the edge", lambda: ways() == 2)
+    until("h1 reaches h16", reached)
+    world.lab("cut", "agg1-1-edge1-1", "--lab", "fattree")
+    until("one way is left", lambda: ways() == 1)
+    until("h1 reaches h16 by the other", reached)
+    world.lab("down", "fattree")
