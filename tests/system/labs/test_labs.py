@@ -266,7 +266,14 @@ def test_a_restarted_agent_repairs_what_was_broken_meanwhile(ring: World) -> Non
 
 
 def test_an_object_deleted_by_hand_comes_back(ring: World) -> None:
-    ring.kubectl("delete", "router/r4.ring", "link/r4-r5.ring", "routetable/r5.ring")
+    names = ("router/r4.ring", "link/r4-r5.ring", "routetable/r5.ring")
+
+    def uids() -> list[str]:
+        return [ring.kubectl("get", name, "-o", "jsonpath={.metadata.uid}", "--ignore-not-found") for name in names]
+
+    before = uids()
+    ring.kubectl("delete", "--wait=false", *names)
+    until("all three anew", lambda: all(new and new != old for new, old in zip(uids(), before, strict=True)))
     ring.lab("up", str(LABS / "ring.yaml"))
     assert ring.inside("r4", "ping", "-c1", "-W2", HOSTS["h4"]).returncode == 0
     assert "10.1.0.0/24" in ring.kernel_routes("r5")
