@@ -270,7 +270,7 @@ class WeftRouter:
 
     def routes(self) -> dict[str, tuple[int, list[str]]]:
         assert self._host is not None
-        found = self.call(lambda: self._host.routers["router"].routes if self._host else [])
+        found = self.call(lambda: self._host.routers["router"].router.routes if self._host else [])
         return {str(r.prefix): (r.metric, sorted(str(hop.via) for hop in r.next_hops)) for r in found}
 
     def repair(self) -> None:

@@ -17,13 +17,14 @@ from typing import Any
 
 from weft.core.errors import WeftError
 from weft.network.routing.bfd import Bfd, BfdConfig
-from weft.network.routing.daemon.driver import Announcer, RouterHost
+from weft.network.routing.daemon.driver import RouterHost
 from weft.network.routing.daemon.plan import Circuit, Plan, plan
 from weft.network.routing.ospf import Ospf
 from weft.network.routing.policy import Policy
 from weft.network.routing.protocol import NeighborChanged, Notice, ProtocolName, RoutingProtocol
 from weft.network.routing.rib.routes import PREFERENCES, NextHop, Route
 from weft.network.routing.rip import Rip
+from weft.network.routing.router import Announcer
 
 logger = logging.getLogger(__name__)
 Object = dict[str, Any]
@@ -96,7 +97,7 @@ class Routers:
         while True:
             await asyncio.sleep(_COUNT_SECONDS)
             for name, driver in self._host.routers.items():
-                count = len(driver.routes)
+                count = len(driver.router.routes)
                 if self._counts.get(name) != count:
                     self._counts[name] = count
                     tell({"router": name, "routes": count})
