@@ -10,6 +10,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
+from weft.api import workload_defaults
 from weft.api.kinds import ResourceType
 from weft.api.schema import Schema
 
@@ -17,6 +18,7 @@ Object = dict[str, Any]
 
 # Plain values: definition -> field -> value. Maps and lists are copied.
 VALUES: dict[str, Object] = {
+    **workload_defaults.VALUES,
     "PodSpec": {
         "restartPolicy": "Always",
         "dnsPolicy": "ClusterFirst",
@@ -159,6 +161,7 @@ def _crd_spec(spec: Object) -> None:
 
 # Values that depend on others; run after VALUES of the same definition, before anything below it.
 RULES: dict[str, Callable[[Object], None]] = {
+    **workload_defaults.RULES,
     "PodSpec": _pod_spec,
     "Container": _container,
     "EphemeralContainer": _container,
@@ -174,8 +177,8 @@ RULES: dict[str, Callable[[Object], None]] = {
 }
 
 # Kinds that always show a status and a spec.
-_STATUS = frozenset({"Deployment", "ReplicaSet", "Service", "Node", "Pod"})
-_SPEC = frozenset({"Service", "Deployment", "ReplicaSet", "Pod", "Node", "Lease"})
+_STATUS = frozenset({"Deployment", "ReplicaSet", "Service", "Node", "Pod"}) | workload_defaults.KINDS
+_SPEC = frozenset({"Service", "Deployment", "ReplicaSet", "Pod", "Node", "Lease"}) | workload_defaults.KINDS
 
 
 def apply_defaults(obj: Object, rtype: ResourceType) -> None:

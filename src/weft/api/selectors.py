@@ -225,12 +225,15 @@ FIELDS: dict[tuple[str, str], dict[str, str]] = {
         "type": "",
     },
     ("apps", "ReplicaSet"): {"status.replicas": "0"},
+    ("", "ReplicationController"): {"status.replicas": "0"},
+    ("batch", "Job"): {"status.successful": "0"},
 }
 # Labels of fields that stand elsewhere in the object.
 _ELSEWHERE = {
     "source": ("source.component", "reportingComponent"),
     "reportingComponent": ("reportingComponent", "source.component"),
     "name": ("metadata.name",),
+    "status.successful": ("status.succeeded",),
 }
 
 

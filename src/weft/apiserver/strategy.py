@@ -71,7 +71,7 @@ def generate_name(metadata: Object) -> bool:
 
 
 def has_generation(rtype: ResourceType) -> bool:
-    return rtype.gvr.group in _GENERATION_GROUPS or rtype.is_custom
+    return rtype.gvr.group in _GENERATION_GROUPS or rtype.is_custom or rtype.gvr.resource == "replicationcontrollers"
 
 
 def prepare_create(rtype: ResourceType, obj: Object, now: float) -> None:

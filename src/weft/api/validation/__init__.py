@@ -11,7 +11,7 @@ from weft.api.decoding import check_types, prune, strict_decoding_error, unknown
 from weft.api.kinds import ResourceType
 from weft.api.schema import Schema
 from weft.api.status import ApiError
-from weft.api.validation import configuration, definitions, pods, services, workloads
+from weft.api.validation import configuration, definitions, jobs, pods, services, sets, workloads
 from weft.api.validation.custom import check_custom
 from weft.api.validation.errors import Errors, FieldError, Object
 from weft.api.validation.metadata import check_metadata, check_metadata_update
@@ -32,6 +32,15 @@ RULES: dict[str, Callable[[Object, str, Errors], None]] = {
     "PodTemplateSpec": workloads.pod_template,
     "DeploymentSpec": workloads.deployment_spec,
     "ReplicaSetSpec": workloads.replica_set_spec,
+    "StatefulSetSpec": sets.stateful_set_spec,
+    "DaemonSetSpec": sets.daemon_set_spec,
+    "ReplicationControllerSpec": sets.replication_controller_spec,
+    "PodDisruptionBudgetSpec": sets.budget_spec,
+    "PersistentVolumeClaimSpec": sets.claim_spec,
+    "Job": jobs.job,
+    "JobSpec": jobs.job_spec,
+    "CronJob": jobs.cron_job,
+    "CronJobSpec": jobs.cron_job_spec,
     "ServiceSpec": services.service_spec,
     "EndpointSubset": services.endpoint_subset,
     "EndpointSlice": services.endpoint_slice,
@@ -46,6 +55,9 @@ UPDATE_RULES: dict[tuple[str, str], Callable[[Object, Object, Errors], None]] = 
     ("", "Pod"): pods.pod_update,
     ("apps", "Deployment"): workloads.selector_update,
     ("apps", "ReplicaSet"): workloads.selector_update,
+    ("apps", "StatefulSet"): sets.stateful_set_update,
+    ("apps", "DaemonSet"): workloads.selector_update,
+    ("batch", "Job"): jobs.job_update,
     ("discovery.k8s.io", "EndpointSlice"): services.endpoint_slice_update,
     ("", "ConfigMap"): configuration.kept_when_immutable,
     ("", "Secret"): configuration.secret_update,
@@ -54,7 +66,9 @@ UPDATE_RULES: dict[tuple[str, str], Callable[[Object, Object, Errors], None]] = 
 
 # The schema calls these required, but Go takes the zero value of their type for a value.
 _MAY_BE_ABSENT = frozenset({"integer", "boolean", "number"})
-_EXEMPT = frozenset({("HTTPHeader", "value"), ("Sysctl", "value"), ("EndpointSubset", "addresses")})
+_EXEMPT = frozenset(
+    {("HTTPHeader", "value"), ("Sysctl", "value"), ("EndpointSubset", "addresses"), ("StatefulSetSpec", "serviceName")}
+)
 # Free-form below: JSON schemas have rules of their own.
 _OPAQUE = frozenset({"JSONSchemaProps", "CustomResourceValidation", "ObjectMeta"})
 _NEEDS_SPEC = frozenset({"Pod", "Deployment", "ReplicaSet", "Service", "CustomResourceDefinition"})

@@ -17,7 +17,7 @@ _PERCENT_WRONG = (
 )
 
 
-def _replicated(what: str) -> Callable[[Object, str, Errors], None]:
+def replicated(what: str, kind: str = "") -> Callable[[Object, str, Errors], None]:
     """What a controller of pods must say: how many, which ones, and what they are like."""
 
     def check(spec: Object, path: str, errors: Errors) -> None:
@@ -44,14 +44,15 @@ def _replicated(what: str) -> Callable[[Object, str, Errors], None]:
             errors.not_supported(f"{path}.template.spec.restartPolicy", pod["restartPolicy"], ("Always",))
         if pod.get("activeDeadlineSeconds") is not None:
             errors.forbidden(
-                f"{path}.template.spec.activeDeadlineSeconds", f"activeDeadlineSeconds in {what} is not Supported"
+                f"{path}.template.spec.activeDeadlineSeconds",
+                f"activeDeadlineSeconds in {kind or what} is not Supported",
             )
 
     return check
 
 
-_deployment_pods = _replicated("deployment")
-replica_set_spec = _replicated("ReplicaSet")
+_deployment_pods = replicated("deployment")
+replica_set_spec = replicated("ReplicaSet")
 
 
 def deployment_spec(spec: Object, path: str, errors: Errors) -> None:
@@ -74,7 +75,7 @@ def _check_strategy(strategy: Object, path: str, errors: Errors) -> None:
     amounts = {}
     for key in ("maxUnavailable", "maxSurge"):
         if key in rolling:
-            amounts[key] = _check_amount(rolling[key], f"{path}.rollingUpdate.{key}", errors)
+            amounts[key] = check_amount(rolling[key], f"{path}.rollingUpdate.{key}", errors)
     if amounts.get("maxUnavailable", 0) == 0 == amounts.get("maxSurge", 0):
         errors.invalid(
             f"{path}.rollingUpdate.maxUnavailable",
@@ -86,7 +87,7 @@ def _check_strategy(strategy: Object, path: str, errors: Errors) -> None:
         errors.invalid(f"{path}.rollingUpdate.maxUnavailable", unavailable, "must not be greater than 100%")
 
 
-def _check_amount(value: Any, path: str, errors: Errors) -> int | None:
+def check_amount(value: Any, path: str, errors: Errors) -> int | None:
     """A number or a percentage; None where it is neither."""
     if isinstance(value, str):
         if not _PERCENT.fullmatch(value):
