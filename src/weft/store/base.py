@@ -116,6 +116,13 @@ class Store(Protocol):
 
     async def start(self) -> None: ...
 
+    async def fresh(self) -> int:
+        """Waits until `revision` has reached what any process had been acknowledged before this call; returns it.
+
+        Watches of this process have been given everything up to it.
+        """
+        ...
+
     async def stop(self) -> None:
         """Finishes what was handed in, ends all watches, closes."""
         ...

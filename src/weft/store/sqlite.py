@@ -19,8 +19,6 @@ import os
 import queue
 import sqlite3
 import threading
-import time
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -39,6 +37,8 @@ from weft.store.base import (
     TxnResult,
     WatchBatch,
 )
+from weft.store.fanout import Fanout
+from weft.store.retention import Retention, compact_regularly
 
 _log = logging.getLogger(__name__)
 
@@ -60,15 +60,6 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, number INTEGER NOT NULL)
 # how long a caller can wait behind others.
 _GROUP = 512
 _COMPACT_REVISIONS = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """How much history is kept for watches and paged lists: the newer of `seconds` and `revisions` wins."""
-
-    seconds: float = 600.0
-    revisions: int = 20_000
-    interval: float = 60.0
 
 
 @dataclass(slots=True)
@@ -102,13 +93,6 @@ class _Done:
     revision: int
 
 
-class _Watcher:
-    def __init__(self, prefix: str) -> None:
-        self.prefix = prefix
-        self.batches: deque[WatchBatch] = deque()
-        self.wake = asyncio.Event()
-
-
 class SqliteStore:
     """`SqliteStore(path)`; one process and one event loop at a time."""
 
@@ -120,7 +104,7 @@ class SqliteStore:
         self._swept = 0
         self._index: dict[str, tuple[int, int]] = {}
         self._queue: queue.SimpleQueue[_Txn | _Step | _Stop] = queue.SimpleQueue()
-        self._watchers: set[_Watcher] = set()
+        self._fanout = Fanout()
         self._running = False
 
     @property
@@ -144,9 +128,12 @@ class SqliteStore:
             self._readers.shutdown()
             raise WeftError(f"cannot open the store {self._path}: {error}") from error
         self._running = True
+        self._fanout.begin(self._revision)
         self._thread = threading.Thread(target=self._write, name="store-writer", daemon=True)
         self._thread.start()
-        self._compactor = asyncio.create_task(self._compact_regularly(), name="store-compactor")
+        self._compactor = asyncio.create_task(
+            compact_regularly(self._retention, lambda: self._revision, self.compact), name="store-compactor"
+        )
 
     async def stop(self) -> None:
         if not self._running:
@@ -158,12 +145,14 @@ class SqliteStore:
         self._queue.put(_STOP)
         await asyncio.to_thread(self._thread.join)
         await asyncio.sleep(0)  # the writer's last results are handed over by call_soon
-        for watcher in self._watchers:
-            watcher.wake.set()
+        self._fanout.end()
         self._readers.shutdown()
         self._reader.close()
         self._writer.close()
         os.close(self._lock)
+
+    async def fresh(self) -> int:
+        return self._check(None)
 
     async def get(self, key: str, at_revision: int | None = None) -> KeyValue | None:
         revision = self._check(at_revision)
@@ -203,29 +192,16 @@ class SqliteStore:
         return await future
 
     async def watch(self, prefix: str, from_revision: int) -> AsyncGenerator[WatchBatch, None]:
-        watcher = _Watcher(prefix)
         self._check_watch(from_revision)
-        known = self._revision
-        self._watchers.add(watcher)  # from here on everything after `known` is pushed to us
-        try:
+
+        async def history(known: int) -> tuple[Event, ...]:
             events = await self._history(prefix, from_revision, known)
-            self._check_watch(from_revision)
-            yield WatchBatch(events, known)
-            while True:
-                while watcher.batches:
-                    batch = watcher.batches.popleft()
-                    if batch.revision < from_revision:
-                        continue
-                    if batch.events and batch.events[0].revision < from_revision:
-                        late = tuple(event for event in batch.events if event.revision >= from_revision)
-                        batch = WatchBatch(late, batch.revision)
-                    yield batch
-                if not self._running:
-                    return
-                await watcher.wake.wait()
-                watcher.wake.clear()
-        finally:
-            self._watchers.discard(watcher)
+            self._check_watch(from_revision)  # a compaction may have overtaken the read
+            return events
+
+        async with contextlib.aclosing(self._fanout.watch(prefix, from_revision, history)) as batches:
+            async for batch in batches:
+                yield batch
 
     async def compact(self, revision: int) -> None:
         if revision > self._revision:
@@ -281,26 +257,10 @@ class SqliteStore:
         self._queue.put(_Step(work, future))
         await future
 
-    async def _compact_regularly(self) -> None:
-        samples: deque[tuple[float, int]] = deque()
-        while True:
-            samples.append((time.monotonic(), self._revision))
-            await asyncio.sleep(self._retention.interval)
-            target = max(self._revision - self._retention.revisions, 0)
-            while samples and samples[0][0] <= time.monotonic() - self._retention.seconds:
-                target = max(target, samples.popleft()[1])
-            try:
-                await self.compact(target)
-            except (WeftError, sqlite3.Error):
-                _log.exception("cannot compact the store", extra={"revision": target})
-
     def _deliver(self, done: _Done) -> None:
         self._revision = done.revision
         if done.events:
-            for watcher in self._watchers:
-                events = tuple(event for event in done.events if event.key.startswith(watcher.prefix))
-                watcher.batches.append(WatchBatch(events, done.revision))
-                watcher.wake.set()
+            self._fanout.push(done.events, done.revision)
         for future, result in done.results:
             if not future.done():
                 future.set_result(result)
@@ -421,7 +381,8 @@ class SqliteStore:
         except sqlite3.Error as error:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
-            self._loop.call_soon_threadsafe(_fail, step.future, error)
+            failure = UnavailableError(f"cannot compact the store: {error}")
+            self._loop.call_soon_threadsafe(_fail, step.future, failure)
         else:
             self._loop.call_soon_threadsafe(_succeed, step.future)
 

@@ -1,9 +1,16 @@
-"""The contract suite of `weft.store.base.Store`: subclass it where a fixture `store` gives a started, empty store."""
+"""The contract of `weft.store.base.Store` as tests that every store runs.
+
+`StoreContract`: subclass it where a fixture `store` gives a started, empty store. `StoreMachine`: subclass it where
+`place` gives an empty place, and run it by `hypothesis.stateful.run_state_machine_as_test`.
+"""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import aclosing
 
 import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from weft.store.base import (
     CompactedError,
@@ -11,6 +18,7 @@ from weft.store.base import (
     Delete,
     Event,
     FutureRevisionError,
+    Operation,
     Put,
     Store,
     WatchBatch,
@@ -176,3 +184,121 @@ class StoreContract:
         assert [item.key for item in (await store.range("/")).items] == ["/b", "/c", "/kept"]
         with pytest.raises(FutureRevisionError):
             await store.compact(store.revision + 1)
+
+    async def test_fresh_knows_all_that_was_acknowledged(self, store: Store) -> None:
+        revision = await put(store, "/a", "1")
+        assert await store.fresh() >= revision
+        assert await store.fresh() == store.revision
+
+    async def test_a_lost_race_tells_of_the_winner(self, store: Store) -> None:
+        """After a failed compare the store's watches know what made it fail."""
+        first = await put(store, "/a", "1")
+        async with aclosing(store.watch("/", first + 1)) as batches:
+            await anext(batches)
+            changed, removed = await put(store, "/a", "2"), (await store.txn([], [Delete("/a")])).revision
+            refused = await store.txn([Compare("/a", first)], [Put("/a", b"3")])
+            assert (refused.succeeded, refused.revision) == (False, removed)
+            seen = [(await asyncio.wait_for(anext(batches), 5)).revision for _ in range(2)]
+        assert seen == [changed, removed]
+
+    async def test_large_values_and_many_keys(self, store: Store) -> None:
+        big = b"x" * 1_000_000
+        await store.txn([], [Put("/big", big)])
+        found = await store.get("/big")
+        assert found is not None
+        assert found.value == big
+        await asyncio.gather(
+            *(store.txn([], [Put(f"/many/{n:05}", b"") for n in range(at, at + 100)]) for at in range(0, 4500, 100))
+        )
+        assert [item.key for item in (await store.range("/many/")).items] == [f"/many/{n:05}" for n in range(4500)]
+        page = await store.range("/many/", limit=4499)
+        assert (len(page.items), page.more) == (4499, True)
+
+
+_KEYS = st.sampled_from(["/a", "/a/b", "/b", "/ü"])
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """A store beside a model that keeps every revision as a dict; a subclass's `place` says which store."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.make = self.place()
+        self.store = self.make()
+        self.runner.run(self.store.start())
+        self.states: dict[int, dict[str, tuple[bytes, int]]] = {self.store.revision: {}}
+        self.events: list[tuple[str, bytes | None, int]] = []
+
+    def place(self) -> Callable[[], Store]:
+        """An empty place, and what opens it, again and again; subclasses say which."""
+        raise NotImplementedError
+
+    def teardown(self) -> None:
+        self.runner.run(self.store.stop())
+        self.runner.close()
+
+    @property
+    def now(self) -> int:
+        return max(self.states)
+
+    @rule(
+        writes=st.dictionaries(_KEYS, st.one_of(st.none(), st.binary(max_size=3)), min_size=1, max_size=3),
+        compared=_KEYS,
+        right=st.booleans(),
+    )
+    def txn(self, writes: dict[str, bytes | None], compared: str, right: bool) -> None:
+        state = self.states[self.now]
+        actual = state[compared][1] if compared in state else 0
+        operations: list[Operation] = [Delete(k) if v is None else Put(k, v) for k, v in writes.items()]
+        compare = Compare(compared, actual if right else actual + 1)
+        result = self.runner.run(self.store.txn([compare], operations))
+        assert result.succeeded == right
+        changes = {k: v for k, v in writes.items() if v is not None or k in state}
+        if right and changes:
+            revision = self.now + 1
+            after = {k: v for k, v in state.items() if k not in changes}
+            after |= {k: (v, revision) for k, v in changes.items() if v is not None}
+            self.states[revision] = after
+            self.events += [(k, v, revision) for k, v in changes.items()]
+        assert result.revision == self.now
+
+    @rule(data=st.data())
+    def read_the_past(self, data: st.DataObject) -> None:
+        revision = data.draw(st.sampled_from(sorted(self.states)))
+        if revision < self.store.compacted:
+            with pytest.raises(CompactedError):
+                self.runner.run(self.store.range("/", revision))
+            return
+        found = self.runner.run(self.store.range("/", revision))
+        assert [(i.key, i.value, i.mod_revision) for i in found.items] == [
+            (key, *value) for key, value in sorted(self.states[revision].items())
+        ]
+
+    @rule(data=st.data())
+    def watch_from_the_past(self, data: st.DataObject) -> None:
+        revision = data.draw(st.sampled_from(sorted(self.states)))
+        expected = [event for event in self.events if event[2] >= revision]
+        if revision < self.store.compacted or not expected:
+            return
+        events: list[Event] = self.runner.run(collect(self.store, "/", revision, len(expected)))
+        assert [(e.key, e.value, e.revision) for e in events] == expected
+
+    @precondition(lambda self: len(self.states) > 2)
+    @rule(data=st.data())
+    def compact(self, data: st.DataObject) -> None:
+        self.runner.run(self.store.compact(data.draw(st.sampled_from(sorted(self.states)))))
+
+    @rule()
+    def restart(self) -> None:
+        self.runner.run(self.store.stop())
+        self.store = self.make()
+        self.runner.run(self.store.start())
+        # A store may take a revision for itself when it starts.
+        self.states.setdefault(self.store.revision, self.states[self.now])
+
+    @invariant()
+    def the_present_agrees(self) -> None:
+        assert self.store.revision == self.now
+        found = self.runner.run(self.store.range("/"))
+        assert {i.key: (i.value, i.mod_revision) for i in found.items} == self.states[self.now]

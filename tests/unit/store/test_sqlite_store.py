@@ -5,18 +5,19 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import run_state_machine_as_test
 
 from weft.core.errors import ConflictError, UnavailableError
-from weft.store.base import CompactedError, Compare, Delete, Event, Operation, Put
-from weft.store.sqlite import Retention, SqliteStore
-from weft.testing.store import StoreContract, collect, put
+from weft.store.base import CompactedError, Delete, Store
+from weft.store.retention import Retention
+from weft.store.sqlite import SqliteStore
+from weft.testing.store import StoreContract, StoreMachine, collect, put
 
 
 @pytest.fixture
@@ -140,96 +141,21 @@ async def test_acknowledged_writes_survive_sigkill(tmp_path: Path) -> None:
     await store.stop()
 
 
-KEYS = st.sampled_from(["/a", "/a/b", "/b", "/ü"])
+class SqliteMachine(StoreMachine):
+    """The store beside the model, in a directory of its own."""
 
-
-class StoreMachine(RuleBasedStateMachine):
-    """The store beside a model that keeps every revision as a dict."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        import tempfile
-
-        self.runner = asyncio.Runner()
+    def place(self) -> Callable[[], Store]:
         self.directory = tempfile.TemporaryDirectory(prefix="weft-b-")
-        self.path = Path(self.directory.name) / "store.db"
-        self.store = SqliteStore(self.path)
-        self.runner.run(self.store.start())
-        self.states: dict[int, dict[str, tuple[bytes, int]]] = {1: {}}
-        self.events: list[tuple[str, bytes | None, int]] = []
+        return lambda: SqliteStore(Path(self.directory.name) / "store.db")
 
     def teardown(self) -> None:
-        self.runner.run(self.store.stop())
-        self.runner.close()
+        super().teardown()
         self.directory.cleanup()
-
-    @property
-    def now(self) -> int:
-        return max(self.states)
-
-    @rule(
-        writes=st.dictionaries(KEYS, st.one_of(st.none(), st.binary(max_size=3)), min_size=1, max_size=3),
-        compared=KEYS,
-        right=st.booleans(),
-    )
-    def txn(self, writes: dict[str, bytes | None], compared: str, right: bool) -> None:
-        state = self.states[self.now]
-        actual = state[compared][1] if compared in state else 0
-        operations: list[Operation] = [Delete(k) if v is None else Put(k, v) for k, v in writes.items()]
-        compare = Compare(compared, actual if right else actual + 1)
-        result = self.runner.run(self.store.txn([compare], operations))
-        assert result.succeeded == right
-        changes = {k: v for k, v in writes.items() if v is not None or k in state}
-        if right and changes:
-            revision = self.now + 1
-            after = {k: v for k, v in state.items() if k not in changes}
-            after |= {k: (v, revision) for k, v in changes.items() if v is not None}
-            self.states[revision] = after
-            self.events += [(k, v, revision) for k, v in changes.items()]
-        assert result.revision == self.now
-
-    @rule(data=st.data())
-    def read_the_past(self, data: st.DataObject) -> None:
-        revision = data.draw(st.sampled_from(sorted(self.states)))
-        if revision < self.store.compacted:
-            with pytest.raises(CompactedError):
-                self.runner.run(self.store.range("/", revision))
-            return
-        found = self.runner.run(self.store.range("/", revision))
-        assert [(i.key, i.value, i.mod_revision) for i in found.items] == [
-            (key, *value) for key, value in sorted(self.states[revision].items())
-        ]
-
-    @rule(data=st.data())
-    def watch_from_the_past(self, data: st.DataObject) -> None:
-        revision = data.draw(st.sampled_from(sorted(self.states)))
-        expected = [event for event in self.events if event[2] >= revision]
-        if revision < self.store.compacted or not expected:
-            return
-        events: list[Event] = self.runner.run(collect(self.store, "/", revision, len(expected)))
-        assert [(e.key, e.value, e.revision) for e in events] == expected
-
-    @precondition(lambda self: self.now > 3)
-    @rule(data=st.data())
-    def compact(self, data: st.DataObject) -> None:
-        self.runner.run(self.store.compact(data.draw(st.sampled_from(sorted(self.states)))))
-
-    @rule()
-    def restart(self) -> None:
-        self.runner.run(self.store.stop())
-        self.store = SqliteStore(self.path)
-        self.runner.run(self.store.start())
-
-    @invariant()
-    def the_present_agrees(self) -> None:
-        assert self.store.revision == self.now
-        found = self.runner.run(self.store.range("/"))
-        assert {i.key: (i.value, i.mod_revision) for i in found.items} == self.states[self.now]
 
 
 def test_store_agrees_with_a_model() -> None:
     run_state_machine_as_test(
-        StoreMachine,
+        SqliteMachine,
         settings=settings(
             max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
         ),
