@@ -18,7 +18,7 @@ from typing import Any, Literal
 import orjson
 
 from weft.core.errors import UnavailableError
-from weft.store.base import CompactedError, Event, KeyValue, Store
+from weft.store.base import CompactedError, Event, KeyValue, RangeResult, Store
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +29,8 @@ ROOT = "/registry/"
 _RECENT = 1000
 # A subscriber this far behind is cut off; it will list again.
 _BACKLOG = 20_000
+# Between two tries to read a store that does not answer.
+_PATIENCE_SECONDS = 0.5
 
 
 class Entry:
@@ -243,6 +245,11 @@ class Cache:
     def take_back(self, raw: bytes) -> None:
         self._handed.pop(id(raw), None)
 
+    async def fresh(self) -> int:
+        """Waits until everything is here that any server of the store had acknowledged before; the revision."""
+        await self.reach(await self._store.fresh())
+        return self.revision
+
     async def reach(self, revision: int) -> None:
         """Waits until everything up to `revision` is here."""
         if self.revision >= revision:
@@ -281,16 +288,52 @@ class Cache:
 
     async def _follow(self, from_revision: int) -> None:
         try:
-            async with aclosing(self._store.watch(ROOT, from_revision)) as batches:
-                async for batch in batches:
-                    for event in batch.events:
-                        self._apply(event)
-                    self._advance(batch.revision)
+            while True:
+                try:
+                    async with aclosing(self._store.watch(ROOT, from_revision)) as batches:
+                        async for batch in batches:
+                            for event in batch.events:
+                                self._apply(event)
+                            self._advance(batch.revision)
+                    return
+                except CompactedError:
+                    from_revision = await self._load_again() + 1
         except Exception:
             _log.exception("the cache can no longer follow the store")
             raise
         finally:
             self._end()
+
+    async def _load_again(self) -> int:
+        """Makes the cache what the store is now, where the store can no longer tell the way there.
+
+        Watches end and learn from 410 that they must list again: what came in between is lost to them too.
+        """
+        found = await self._load()
+        self.end_watches()
+        here = {item.key: item for item in found.items}
+        for hub in list(self._hubs.values()):
+            for key in [key for key in hub.keys if key not in here]:
+                hub.apply(key, found.revision, None)
+        for item in sorted(found.items, key=lambda item: item.mod_revision):
+            hub = self.hub(_hub_prefix(item.key))
+            entry = hub.entries.get(item.key)
+            if entry is None or entry.revision != item.mod_revision:
+                hub.apply(item.key, item.mod_revision, Entry.of(item))
+        self._floor = found.revision
+        for hub in self._hubs.values():
+            hub.recent.clear()
+            hub.forgotten = found.revision
+        self._advance(found.revision)
+        return found.revision
+
+    async def _load(self) -> RangeResult:
+        while True:
+            try:
+                return await self._store.range(ROOT)
+            except UnavailableError as error:
+                _log.warning("cannot read the store yet: %s", error)
+                await asyncio.sleep(_PATIENCE_SECONDS)
 
     def _apply(self, event: Event) -> None:
         entry = None

@@ -33,7 +33,7 @@ from weft.apiserver.verbs.list import ListOptions, list_
 from weft.apiserver.verbs.pod_actions import bind, evict
 from weft.apiserver.verbs.scale import get_scale, patch_scale, update_scale
 from weft.apiserver.verbs.update import update
-from weft.core.errors import InvalidError, UnavailableError, WeftError
+from weft.core.errors import InvalidError, TimedOutError, UnavailableError, WeftError
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +58,9 @@ class Routes:
             return failure(ApiError("RequestEntityTooLarge", text))
         except InvalidError as error:
             return failure(bad_request(str(error)))
+        except TimedOutError as error:
+            text = f"Timeout: request did not complete within the allotted timeout: {error}"
+            return failure(ApiError("Timeout", text))
         except UnavailableError as error:
             return failure(ApiError("ServiceUnavailable", str(error)))
         except WeftError as error:
@@ -91,6 +94,8 @@ class Routes:
             request.warnings.append(rtype.deprecation_warning)
         if not request.field_manager:
             request.field_manager = _agent(http)
+        if not http.query.get("resourceVersion"):  # then the newest is meant, whichever server wrote it
+            await self._api.cache.fresh()
         if target.subresource:
             return await self._subresource(http, request, verb)
         return await self._resource(http, request, verb)

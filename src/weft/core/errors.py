@@ -31,3 +31,7 @@ class UnsupportedError(WeftError):
 
 class UnavailableError(WeftError):
     """A peer or a part of Weft could not be reached; the same request may succeed later."""
+
+
+class TimedOutError(UnavailableError):
+    """No answer came in time: what was asked for may or may not have been done."""

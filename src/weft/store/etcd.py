@@ -16,7 +16,7 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator, Sequence
 
-from weft.core.errors import UnavailableError, WeftError
+from weft.core.errors import TimedOutError, UnavailableError, WeftError
 from weft.store import etcd_wire
 from weft.store.base import (
     CompactedError,
@@ -220,7 +220,7 @@ class EtcdStore:
             async with asyncio.timeout(_SEEN_SECONDS):
                 await future
         except TimeoutError:
-            raise UnavailableError("etcdserver: request timed out") from None
+            raise TimedOutError("etcdserver: request timed out") from None
 
     async def _write_mark(self) -> int:
         return etcd_wire.revision_of(await self._link.call(_PUT, etcd_wire.put_request(self._mark, b"")))

@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import grpc.aio  # type: ignore[import-untyped]
 
-from weft.core.errors import ForbiddenError, InvalidError, UnavailableError, WeftError
+from weft.core.errors import ForbiddenError, InvalidError, TimedOutError, UnavailableError, WeftError
 from weft.store import etcd_wire
 from weft.store.base import FutureRevisionError
 
@@ -224,5 +224,5 @@ def _error(code: Any, text: str) -> Exception:
     if code is grpc.StatusCode.INVALID_ARGUMENT:
         return InvalidError(f"etcd refuses: {text}")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return UnavailableError("etcdserver: request timed out")
+        return TimedOutError("etcdserver: request timed out")
     return UnavailableError(f"cannot reach etcd: {text}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from weft.api.status import ApiError, bad_request
+from weft.api.status import ApiError, Cause, bad_request
 from weft.apiserver.api import Api, Object
 from weft.apiserver.cache import Entry
 from weft.apiserver.objects import as_version
@@ -47,7 +47,7 @@ async def list_(api: Api, request: Request, options: ListOptions) -> Page:
     """Raises ApiError (400, 410 Expired, 504 for a revision of the future)."""
     hub = api.objects.hub(request.rtype)
     prefix = api.objects.prefix(request.rtype, request.namespace)
-    at, start_after = _position(api, options, prefix)
+    at, start_after = await _position(api, options, prefix)
     if at >= hub.changed_at:
         entries = _from_cache(hub.below(prefix, start_after))
     else:
@@ -76,23 +76,20 @@ async def list_(api: Api, request: Request, options: ListOptions) -> Page:
     return Page(items, at, _token(at, last[len(prefix) :]), remaining)
 
 
-def _position(api: Api, options: ListOptions, prefix: str) -> tuple[int, str]:
+async def _position(api: Api, options: ListOptions, prefix: str) -> tuple[int, str]:
     """The revision to read at and the key to start after."""
-    now = api.cache.revision
     if options.continue_token:
         if options.resource_version not in ("", "0"):
             raise bad_request("specifying resource version is not allowed when using continue")
         at, start = _read_token(options.continue_token)
-        if at > now:
-            raise _too_large(at, now)
+        await reach(api, at)
         return at, prefix + start
     if options.match and not options.resource_version:
         raise bad_request("resourceVersionMatch is forbidden unless resourceVersion is provided")
     if options.match not in ("", "Exact", "NotOlderThan"):
         raise bad_request(f'resourceVersionMatch: Unsupported value: "{options.match}"')
     asked = revision(options.resource_version) if options.resource_version else 0
-    if asked > now:
-        raise _too_large(asked, now)
+    now = await reach(api, asked)
     if options.match == "Exact":
         if asked == 0:
             raise bad_request('resourceVersionMatch "Exact" is forbidden for resourceVersion "0"')
@@ -127,8 +124,16 @@ def _read_token(token: str) -> tuple[int, str]:
         raise bad_request("continue key is not valid") from None
 
 
-def _too_large(asked: int, now: int) -> ApiError:
-    return ApiError("Timeout", f"Too large resource version: {asked}, current: {now}", code=504)
+async def reach(api: Api, asked: int) -> int:
+    """The cache's revision, once it is `asked` or newer; raises ApiError 504 where that is in the future."""
+    now = api.cache.revision
+    if asked > now:  # another server may have written it
+        now = await api.cache.fresh()
+    if asked > now:
+        cause = Cause("ResourceVersionTooLarge", "Too large resource version")
+        text = f"Too large resource version: {asked}, current: {now}"
+        raise ApiError("Timeout", text, code=504, causes=[cause])
+    return now
 
 
 def _expired() -> ApiError:

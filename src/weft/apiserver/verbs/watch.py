@@ -14,6 +14,7 @@ from weft.apiserver.cache import Change, changes
 from weft.apiserver.objects import as_version
 from weft.apiserver.request import Request, revision
 from weft.apiserver.selection import Selection
+from weft.apiserver.verbs.list import reach
 from weft.client.base import EventType
 from weft.store.base import CompactedError
 
@@ -44,10 +45,8 @@ async def watch(api: Api, request: Request, options: WatchOptions) -> AsyncGener
     rtype = request.rtype
     hub = api.objects.hub(rtype)
     prefix = api.objects.prefix(rtype, request.namespace)
-    now = api.cache.revision
     asked = revision(options.resource_version) if options.resource_version else 0
-    if asked > now:
-        raise ApiError("Timeout", f"Too large resource version: {asked}, current: {now}", code=504)
+    now = await reach(api, asked)
     start = asked
     initial = options.initial_events if options.initial_events is not None else asked == 0
     if initial:
