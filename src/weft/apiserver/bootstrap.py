@@ -43,6 +43,19 @@ async def make(client: LocalClient, gvr: GVR, obj: Object, namespace: str | None
                 raise
 
 
+async def renew(client: LocalClient, gvr: GVR, obj: Object, namespace: str | None = None) -> None:
+    """Gives the present object of this name `obj`'s content; another server may do so at the same time."""
+    content = {key: value for key, value in obj.items() if key != "metadata"}
+    for attempt in range(10):
+        present = await client.get(gvr, obj["metadata"]["name"], namespace)
+        try:
+            await client.update(gvr, {**present, **content})
+            return
+        except ApiError as error:
+            if error.reason != "Conflict" or attempt == 9:
+                raise
+
+
 async def _kubernetes_service(client: LocalClient, api: Api) -> None:
     """`kubernetes` in `default`: the API server at the first service address."""
     settings = api.settings
@@ -70,5 +83,4 @@ async def _kubernetes_service(client: LocalClient, api: Api) -> None:
     }
     for gvr, obj in ((ENDPOINTS, endpoints), (ENDPOINTSLICES, endpoint_slice)):
         await make(client, gvr, obj, "default")
-        present = await client.get(gvr, "kubernetes", "default")
-        await client.update(gvr, {**present, **{k: v for k, v in obj.items() if k != "metadata"}})
+        await renew(client, gvr, obj, "default")

@@ -111,8 +111,7 @@ class ApiServer:
     async def _ensure_crds(self) -> None:
         for crd in self._crds:
             await bootstrap.make(self.local, CRDS, crd)
-            present = await self.local.get(CRDS, crd["metadata"]["name"])
-            await self.local.update(CRDS, {**present, "spec": crd["spec"]})
+            await bootstrap.renew(self.local, CRDS, {"metadata": crd["metadata"], "spec": crd["spec"]})
 
 
 def _tls(certificates: pki.Pki) -> ssl.SSLContext:

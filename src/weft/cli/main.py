@@ -10,6 +10,10 @@ from weft import __version__
 from weft.core.errors import WeftError
 from weft.core.settings import Settings, is_root
 
+_STORE_HELP = (
+    "Where the Kubernetes API keeps its state: etcd://HOST:PORT[,HOST:PORT...], with "
+    "?ca=FILE&cert=FILE&key=FILE&user=NAME&password-file=FILE&prefix=/weft as needed."
+)
 _LAZY_GROUPS = {"image": ("weft.cli.image", "image"), "lab": ("weft.cli.lab_commands", "lab")}
 
 
@@ -60,6 +64,15 @@ def settings_of(ctx: click.Context) -> Settings:
         raise WeftError(f"there is no instance in {root}: start one with `weft up`") from None
 
 
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Options that become settings; raises InvalidError before a bad one is saved."""
+    from weft.store.opening import check_address
+
+    given = {key: value for key, value in options.items() if value is not None}
+    check_address(given.get("store", ""))
+    return given
+
+
 def need_root(verb: str) -> None:
     if not is_root():
         raise WeftError(f"cannot {verb}: it needs root, for namespaces, mounts and links")
@@ -76,14 +89,33 @@ def need_root(verb: str) -> None:
 @click.option("--node-port-max", type=click.IntRange(1, 65535), help="Last node port.  [32767]")
 @click.option("--node-name", help="Name of this node.  [weft]")
 @click.option("--runtime", type=click.Choice(["auto", "crun", "runc"]), help="OCI runtime.  [auto]")
+@click.option("--store", metavar="URL", help=f"{_STORE_HELP}  [a file of its own]")
 @click.pass_context
 def up(ctx: click.Context, /, detach: bool, **options: Any) -> None:
     """Start Weft: Docker API, Kubernetes API, registry, network."""
     need_root("start Weft")
     from weft.cli import lifecycle
 
-    given = {key: value for key, value in options.items() if value is not None}
+    given = _given(options)
     lifecycle.up(ctx.obj, detach=detach, overrides=given)
+
+
+@main.command()
+@click.option("--api-address", help="Address of the Kubernetes API.  [127.0.0.1]")
+@click.option("--api-port", type=click.IntRange(0, 65535), help="Port of the Kubernetes API; 0 chooses one.  [6443]")
+@click.option("--service-subnet", help="IPv4 subnet of services, the same for all servers of a store.")
+@click.option("--store", metavar="URL", help=f"{_STORE_HELP}  [a file of its own]")
+@click.pass_context
+def server(ctx: click.Context, /, **options: Any) -> None:
+    """Run only the Kubernetes API, controllers and scheduler, in the foreground; several may share one etcd.
+
+    They must have the same certificate authority: copy var/lib/weft/pki/ca.crt and ca.key of the first to the others.
+    """
+    from weft.cli import process
+    from weft.cli.server import serve
+
+    Settings.load_or_create(ctx.obj, **_given(options))
+    ctx.exit(process.main("server", serve, ["server", str(ctx.obj)]))
 
 
 @main.command()

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,34 +19,59 @@ async def serve(root: Path, stop: asyncio.Event) -> None:
     """Runs until `stop`; the supervisor is told as soon as the API answers."""
     from weft.api.gvr import NETWORK_GROUP
     from weft.apiserver.server import ApiServer
-    from weft.controllers import runner
     from weft.core.settings import Settings
     from weft.core.tasks import Tasks
     from weft.network.topology.reader import validate_topology
     from weft.network.topology.resources import crds
-    from weft.scheduler.scheduler import Scheduler
-    from weft.store.sqlite import SqliteStore
+    from weft.store import opening
 
     settings = Settings.load(root)
     api = ApiServer(
         settings,
-        SqliteStore(settings.paths.lib / "store.db"),
+        opening.open_store(settings),
         extra_validators={(NETWORK_GROUP, "Topology"): validate_topology},
         crds=crds(),
     )
     await api.start()
     tasks = Tasks()
     try:
-        context = runner.Context(api.local)
-        controllers = _controllers(context, api)
-        scheduler = Scheduler(api.local, informers=context.informers)
-        tasks.start("controllers", lambda: runner.run_controllers(context, controllers))
-        tasks.start("scheduler", scheduler.run)
+        if opening.is_shared(settings):
+            tasks.start("election", partial(_lead, api))
+        else:
+            tasks.start("controllers", partial(_control, api))
         process.report("ready")
         await stop.wait()
     finally:
         await tasks.close()
         await api.stop()
+
+
+async def _control(api: "ApiServer") -> None:
+    """Runs controllers and scheduler until cancelled."""
+    from weft.controllers import runner
+    from weft.core.tasks import Tasks
+    from weft.scheduler.scheduler import Scheduler
+
+    context = runner.Context(api.local)
+    controllers = _controllers(context, api)
+    scheduler = Scheduler(api.local, informers=context.informers)
+    tasks = Tasks()
+    try:
+        tasks.start("scheduler", scheduler.run)
+        await runner.run_controllers(context, controllers)
+    finally:
+        await tasks.close()
+
+
+async def _lead(api: "ApiServer") -> None:
+    """As `_control`, while this server is the one of several that should."""
+    import socket
+    import uuid
+
+    from weft.client.election import Election
+
+    identity = f"{socket.gethostname()}_{uuid.uuid4()}"
+    await Election(api.local, "weft-controllers", identity).lead(partial(_control, api))
 
 
 def _controllers(context: "runner.Context", api: "ApiServer") -> "Sequence[runner.Controller]":

@@ -60,7 +60,10 @@ class Paths:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What an instance was told, kept in `etc/weft/config.json`. Addresses are CIDR strings, ports numbers."""
+    """What an instance was told, kept in `etc/weft/config.json`. Addresses are CIDR strings, ports numbers.
+
+    `store` is where the API keeps its state: an address `etcd://...`, or nothing for a file of its own.
+    """
 
     paths: Paths = field(default_factory=Paths)
     api_address: str = "127.0.0.1"
@@ -75,6 +78,7 @@ class Settings:
     node_name: str = "weft"
     cluster_domain: str = "cluster.local"
     runtime: str = "auto"
+    store: str = ""
 
     @property
     def instance(self) -> str:

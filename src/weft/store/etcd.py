@@ -30,7 +30,8 @@ from weft.store.base import (
     TxnResult,
     WatchBatch,
 )
-from weft.store.etcd_link import Address, CompactedOnServerError, Link
+from weft.store.etcd_address import Address
+from weft.store.etcd_link import CompactedOnServerError, Link
 from weft.store.fanout import Fanout
 from weft.store.retention import Retention, compact_regularly
 

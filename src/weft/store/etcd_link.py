@@ -1,6 +1,6 @@
 """The way to an etcd cluster: gRPC to one of its members at a time, the next one when that fails.
 
-In: the address as users write it (`Address.parse`), messages as bytes (`etcd_wire`). Out: answers as bytes, and errors
+In: an `Address`, messages as bytes (`etcd_wire`). Out: answers as bytes, and errors
 of the contract. A member that cannot be reached is left for the next; a write is sent again only where it surely never
 arrived. Passwords become tokens (Auth.Authenticate), which are asked for anew when they run out.
 Who is next: `etcd`.
@@ -11,16 +11,14 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
-from urllib.parse import parse_qsl, urlsplit
+from typing import Any
 
 import grpc.aio  # type: ignore[import-untyped]
 
 from weft.core.errors import ForbiddenError, InvalidError, TimedOutError, UnavailableError, WeftError
 from weft.store import etcd_wire
 from weft.store.base import FutureRevisionError
+from weft.store.etcd_address import Address
 
 _log = logging.getLogger(__name__)
 
@@ -48,53 +46,6 @@ _NOT_SENT = ("failed to connect", "connection refused", "dns resolution failed",
 
 class CompactedOnServerError(WeftError):
     """The server has forgotten the revision."""
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a cluster is and how to speak with it; parsed of
-    `etcd://HOST:PORT[,HOST:PORT...][?ca=FILE&cert=FILE&key=FILE&user=NAME&password-file=FILE&prefix=/weft]`.
-
-    `ca` turns TLS on; `cert` and `key` are the client's own. Several clouds share a cluster by their prefixes.
-    """
-
-    members: tuple[str, ...]
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
-    user: str = ""
-    password_file: Path | None = None
-    prefix: str = "/weft"
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Raises InvalidError."""
-        parts = urlsplit(text)
-        if parts.scheme != "etcd" or parts.path or not parts.netloc:
-            raise InvalidError(f"cannot use the store {text!r}: it should read etcd://HOST:PORT[,HOST:PORT...]")
-        members = tuple(parts.netloc.split(","))
-        for member in members:
-            host, _, port = member.rpartition(":")
-            if not host or "@" in host or not port.isdecimal() or not 0 < int(port) < 65536:
-                raise InvalidError(f"cannot use the store {text!r}: {member!r} is not HOST:PORT")
-        try:
-            query = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
-        except ValueError:
-            raise InvalidError(f"cannot use the store {text!r}: {parts.query!r} is not NAME=VALUE&...") from None
-        known = {"ca", "cert", "key", "user", "password-file", "prefix"}
-        if unknown := set(query) - known:
-            raise InvalidError(f"cannot use the store {text!r}: unknown options: {', '.join(sorted(unknown))}")
-        files = {name: Path(query[name]) if name in query else None for name in ("ca", "cert", "key", "password-file")}
-        if (files["cert"] is None) != (files["key"] is None) or (files["cert"] and not files["ca"]):
-            raise InvalidError(f"cannot use the store {text!r}: cert and key go together, and with ca")
-        if ("user" in query) != ("password-file" in query):
-            raise InvalidError(f"cannot use the store {text!r}: user and password-file go together")
-        prefix = query.get("prefix", "/weft").rstrip("/")
-        if not prefix.startswith("/"):
-            raise InvalidError(f"cannot use the store {text!r}: the prefix must begin with / and name something")
-        return cls(
-            members, files["ca"], files["cert"], files["key"], query.get("user", ""), files["password-file"], prefix
-        )
 
 
 class Link:

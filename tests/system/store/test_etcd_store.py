@@ -17,7 +17,7 @@ from weft.core.errors import ForbiddenError, UnavailableError
 from weft.store import etcd_link
 from weft.store.base import CompactedError, Compare, Delete, Event, Put, Store
 from weft.store.etcd import EtcdStore
-from weft.store.etcd_link import Address
+from weft.store.etcd_address import Address
 from weft.testing.store import StoreContract, StoreMachine, collect, put
 
 _PLACES = itertools.count()

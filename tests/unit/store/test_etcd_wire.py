@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from weft.core.errors import InvalidError, UnavailableError
 from weft.store import etcd_wire as wire
 from weft.store.base import Compare, Delete, Put
-from weft.store.etcd_link import Address
+from weft.store.etcd_address import Address
 
 
 def test_requests() -> None:
