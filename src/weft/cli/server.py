@@ -83,10 +83,12 @@ def _controllers(context: "runner.Context", api: "ApiServer") -> "Sequence[runne
     from weft.controllers.nodelifecycle import NodeLifecycleController
     from weft.controllers.replicaset import ReplicaSetController
     from weft.controllers.serviceaccount import ServiceAccountController
+    from weft.controllers.statefulset_controller import StatefulSetController
 
     return [
         DeploymentController(context),
         ReplicaSetController(context),
+        StatefulSetController(context),
         EndpointSliceController(context),
         NamespaceController(context, _collections(api, namespaced_only=True)),
         ServiceAccountController(context),
