@@ -196,5 +196,5 @@ class Election:
             async with asyncio.timeout(self._times.retry):
                 await self._client.update(LEASES, {**lease, "spec": spec})
         except (WeftError, TimeoutError) as error:
-            _log.warning("cannot give the lease %s back: %s", self._name, error)
+            _log.warning("cannot give the lease %s back: %s", self._name, str(error) or "no answer in time")
         self._lease = None

@@ -16,7 +16,7 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator, Sequence
 
-from weft.core.errors import TimedOutError, UnavailableError, WeftError
+from weft.core.errors import ConflictError, TimedOutError, UnavailableError, WeftError
 from weft.store import etcd_wire
 from weft.store.base import (
     CompactedError,
@@ -37,11 +37,13 @@ from weft.store.retention import Retention, compact_regularly
 
 _log = logging.getLogger(__name__)
 
-_RANGE = "/etcdserverpb.KV/Range"
+RANGE = "/etcdserverpb.KV/Range"
 _PUT = "/etcdserverpb.KV/Put"
-_TXN = "/etcdserverpb.KV/Txn"
+TXN = "/etcdserverpb.KV/Txn"
 _COMPACT = "/etcdserverpb.KV/Compact"
 
+# After the prefix, the name of the key that `read_shift` reads.
+SHIFT = b".shift"
 # How many keys one request asks for: answers stay a few megabytes.
 _PAGE = 2000
 # How long a write that etcd has taken may wait for the watch to bring it.
@@ -59,6 +61,8 @@ class EtcdStore:
         self._retention = retention or Retention()
         self._root = address.prefix.encode()
         self._mark = self._root + b".mark"
+        self._wire = etcd_wire.Wire()
+        self._shift = 0
         self._compacted = 0
         self._last = 0  # the revision of the newest event: where a read of the past ends
         self._fanout = Fanout()
@@ -79,6 +83,9 @@ class EtcdStore:
         """Raises UnavailableError where no member answers, ForbiddenError where it may not."""
         self._link = Link(self._address)
         try:
+            self._shift = await read_shift(self._link, self._root)
+            self._wire = etcd_wire.Wire(self._shift)
+            self._compacted = self._shift + 1 if self._shift else 0
             begin = await self._write_mark()
             await self._find_compacted(begin)
         except BaseException:
@@ -112,7 +119,7 @@ class EtcdStore:
 
     async def get(self, key: str, at_revision: int | None = None) -> KeyValue | None:
         self._check(at_revision)
-        found = await self._range(etcd_wire.range_request(self._root + key.encode(), revision=at_revision or 0))
+        found = await self._range(self._wire.range(self._root + key.encode(), revision=at_revision or 0))
         self._check(at_revision)
         return self._key_value(found.items[0]) if found.items else None
 
@@ -120,14 +127,14 @@ class EtcdStore:
         self, prefix: str, at_revision: int | None = None, limit: int = 0, start_after: str = ""
     ) -> RangeResult:
         self._check(at_revision)
-        first, end = _span(self._root + prefix.encode())
+        first, end = span(self._root + prefix.encode())
         if start_after:
             first = max(first, self._root + start_after.encode() + b"\0")
         items: list[KeyValue] = []
         at = at_revision or 0
         while True:
             page = min(_PAGE, limit - len(items)) if limit else _PAGE
-            found = await self._range(etcd_wire.range_request(first, end, limit=page, revision=at))
+            found = await self._range(self._wire.range(first, end, limit=page, revision=at))
             at = at or found.revision
             items += [self._key_value(item) for item in found.items]
             if not found.more or len(items) == limit:
@@ -145,8 +152,8 @@ class EtcdStore:
             if isinstance(operation, Put):
                 self._sent[operation.key] = operation.value
         try:
-            answer = await self._link.call(_TXN, etcd_wire.txn_request(self._root, compares, then), repeatable=False)
-            done = etcd_wire.committed(answer)
+            answer = await self._link.call(TXN, self._wire.txn(self._root, compares, then), repeatable=False)
+            done = self._wire.committed(answer)
             if done.succeeded:
                 if done.changed:
                     await self._seen(done.revision)
@@ -176,7 +183,7 @@ class EtcdStore:
         self._compacted = revision
         # One less than what is given up: a deletion at `revision` itself must stay, for a watch may begin there.
         with contextlib.suppress(CompactedOnServerError):  # another server did it
-            await self._link.call(_COMPACT, etcd_wire.compact_request(revision - 1))
+            await self._link.call(_COMPACT, self._wire.compact(revision - 1))
 
     async def fresh(self) -> int:
         """Callers share one question to the cluster, so long as it was put after they came."""
@@ -191,7 +198,7 @@ class EtcdStore:
     # --- how far the watch is ---
 
     async def _ask(self) -> int:
-        found = etcd_wire.ranged(await self._link.call(_RANGE, etcd_wire.range_request(self._mark)))
+        found = self._wire.ranged(await self._link.call(RANGE, self._wire.range(self._mark)))
         await self._reach(found.revision)
         return self.revision
 
@@ -224,7 +231,7 @@ class EtcdStore:
             raise TimedOutError("etcdserver: request timed out") from None
 
     async def _write_mark(self) -> int:
-        return etcd_wire.revision_of(await self._link.call(_PUT, etcd_wire.put_request(self._mark, b"")))
+        return self._wire.revision(await self._link.call(_PUT, self._wire.put(self._mark, b"")))
 
     # --- following ---
 
@@ -235,20 +242,21 @@ class EtcdStore:
             try:
                 await self._follow_once()
             except CompactedError as error:
-                _log.warning("etcd has compacted what this server has not seen", extra={"known": known})
+                _log.warning("etcd has compacted what this server has not seen", extra={"known": self.revision})
                 await self._begin_anew(error)
             except WeftError as error:
-                _log.warning("the watch of etcd broke and begins again: %s", error, extra={"known": known})
+                _log.warning("the watch of etcd broke and begins again: %s", error, extra={"known": self.revision})
             except Exception:
-                _log.exception("the watch of etcd failed and begins again", extra={"known": known})
+                _log.exception("the watch of etcd failed and begins again", extra={"known": self.revision})
             delay = _RETRY_SECONDS[0] if self.revision > known else min(delay * 2, _RETRY_SECONDS[1])
             await asyncio.sleep(delay)
 
     async def _follow_once(self) -> None:
         first, end = self._root + b".", self._root + b"0"  # from the mark to the last key below `PREFIX/`
-        request = etcd_wire.watch_request(first, end, self.revision + 1)
+        request = self._wire.watch(first, end, self.revision + 1)
         async with contextlib.aclosing(self._link.watch(request)) as answers:
-            async for answer in answers:
+            async for data in answers:
+                answer = self._wire.watched(data)
                 self._check_answer(answer, self.revision + 1)
                 if answer.changes:
                     self._last = answer.changes[-1].item.mod_revision
@@ -279,11 +287,12 @@ class EtcdStore:
         if last < first:
             return ()
         events: list[Event] = []
-        request = etcd_wire.watch_request(self._root + b".", self._root + b"0", first)
+        request = self._wire.watch(self._root + b".", self._root + b"0", first)
         while True:
             try:
                 async with contextlib.aclosing(self._link.watch(request)) as answers:
-                    async for answer in answers:
+                    async for data in answers:
+                        answer = self._wire.watched(data)
                         self._check_answer(answer, first)
                         for change in answer.changes:
                             event = self._event(change)
@@ -327,23 +336,24 @@ class EtcdStore:
     async def _range(self, request: bytes) -> etcd_wire.Ranged:
         self._need_running("read")
         try:
-            return etcd_wire.ranged(await self._link.call(_RANGE, request))
+            return self._wire.ranged(await self._link.call(RANGE, request))
         except CompactedOnServerError:
             await self._find_compacted(self.revision)
             raise CompactedError(self._compacted - 1, self._compacted) from None
 
     async def _find_compacted(self, newest: int) -> None:
         """The first revision that can be read: etcd tells it nobody, so it is looked for by halves."""
-        low, high = max(self._compacted - 1, 1), newest
+        first = low = max(self._compacted - 1, self._shift + 1)
+        high = newest
         while low < high:
-            middle = (low + high) // 2 if low > max(self._compacted - 1, 1) else low
+            middle = (low + high) // 2 if low > first else low
             try:
-                request = etcd_wire.range_request(self._mark, revision=middle, count_only=True)
-                await self._link.call(_RANGE, request)
+                request = self._wire.range(self._mark, revision=middle, count_only=True)
+                await self._link.call(RANGE, request)
                 high = middle
             except CompactedOnServerError:
                 low = middle + 1
-        if low > 1:  # as `compact` does it, what stands at the first readable revision is given up
+        if low > self._shift + 1:  # as `compact` does it, what stands at the first readable revision is given up
             self._compacted = max(self._compacted, min(low + 1, newest))
 
     def _check(self, at_revision: int | None) -> None:
@@ -355,6 +365,17 @@ class EtcdStore:
             raise UnavailableError(f"cannot {verb}: the store is stopped")
 
 
-def _span(prefix: bytes) -> tuple[bytes, bytes]:
+async def read_shift(link: Link, root: bytes) -> int:
+    """What a restored store adds to etcd's revisions, so that they go on where those of the backup ended."""
+    found = etcd_wire.Wire().ranged(await link.call(RANGE, etcd_wire.Wire().range(root + SHIFT)))
+    if not found.items:
+        return 0
+    value = found.items[0].value
+    if not value.isdigit():
+        raise ConflictError(f"cannot use the store below {root.decode()}: a restore into it was not finished")
+    return int(value)
+
+
+def span(prefix: bytes) -> tuple[bytes, bytes]:
     """The first key that begins with `prefix`, and the first one after them all."""
     return prefix, prefix[:-1] + bytes((prefix[-1] + 1,))

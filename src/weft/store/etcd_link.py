@@ -26,6 +26,8 @@ _CALL_SECONDS = 5.0
 # How long reads look for a member that answers.
 _SEARCH_SECONDS = 5.0
 _PAUSE_SECONDS = 0.1
+# What is under way with a member that is left may still be answered for so long.
+_LEAVE_SECONDS = 1.0
 _OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -75,6 +77,10 @@ class Link:
             channel = self._open()
             try:
                 return await self._unary(channel, method, request)
+            except asyncio.CancelledError:
+                _raise_cancelled()
+                if not repeatable:
+                    raise TimedOutError("etcdserver: request timed out") from None
             except grpc.aio.AioRpcError as error:
                 tries += 1
                 code, text = error.code(), error.details() or ""
@@ -90,7 +96,7 @@ class Link:
             if tries >= len(self._address.members):
                 await asyncio.sleep(_PAUSE_SECONDS)
 
-    async def watch(self, request: bytes) -> AsyncGenerator[etcd_wire.Watched, None]:
+    async def watch(self, request: bytes) -> AsyncGenerator[bytes, None]:
         """What the server says of one watch; raises as `call` does when the connection breaks."""
         channel = self._open()
         try:
@@ -99,7 +105,7 @@ class Link:
             try:
                 await stream.write(request)
                 while (data := await stream.read()) is not grpc.aio.EOF:
-                    yield etcd_wire.watched(data)
+                    yield data
             finally:
                 stream.cancel()
                 await stream.code()  # nothing of it may come after its loop has closed
@@ -109,8 +115,9 @@ class Link:
             else:
                 self._leave(channel)
             raise _error(error.code(), error.details() or "") from None
-        except asyncio.InvalidStateError:
-            raise UnavailableError("cannot reach etcd: the watch was cut off") from None
+        except asyncio.CancelledError:
+            _raise_cancelled()
+            raise UnavailableError("cannot reach etcd: the connection was given up") from None
 
     async def _unary(self, channel: Any, method: str, request: bytes) -> bytes:
         metadata = await self._metadata(channel)
@@ -125,7 +132,7 @@ class Link:
         if not self._token:
             assert address.password_file is not None
             password = address.password_file.read_text().rstrip("\n")
-            request = etcd_wire.authenticate_request(address.user, password)
+            request = etcd_wire.authenticate(address.user, password)
             self._token = etcd_wire.token(
                 await channel.unary_unary("/etcdserverpb.Auth/Authenticate")(request, timeout=_CALL_SECONDS)
             )
@@ -162,7 +169,14 @@ class Link:
 
     async def _close(self, channel: Any) -> None:
         with contextlib.suppress(Exception):  # whatever it says, nobody uses it any more
-            await channel.close(grace=_CALL_SECONDS)
+            await channel.close(grace=_LEAVE_SECONDS)
+
+
+def _raise_cancelled() -> None:
+    """Where the task itself is to end; else a channel was closed under it, which gRPC tells in the same way."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _error(code: Any, text: str) -> Exception:

@@ -17,6 +17,8 @@ _SKIPPED = {_FIXED64: 8, _FIXED32: 4}
 # Compare.CompareTarget.MOD and mvccpb.Event.EventType.DELETE.
 _MOD = 2
 _DELETE = 1
+# A revision that nothing bears.
+_NEVER = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,155 +72,160 @@ class Watched:
     changes: tuple[Change, ...]
 
 
-# --- requests ---
+class Wire:
+    """Requests and answers; `shift` is added to every revision of etcd's, so that they begin where others ended."""
+
+    def __init__(self, shift: int = 0) -> None:
+        self._shift = shift
+
+    # Requests
+
+    def range(
+        self, first: bytes, end: bytes = b"", *, limit: int = 0, revision: int = 0, count_only: bool = False
+    ) -> bytes:
+        """`end` empty reads one key; `revision` 0 is the newest."""
+        at = self._there(revision)
+        return _bytes(1, first) + _bytes(2, end) + _int(3, limit) + _int(4, at) + _int(9, count_only)
+
+    def put(self, key: bytes, value: bytes) -> bytes:
+        return _bytes(1, key) + _bytes(2, value)
+
+    def txn(self, prefix: bytes, compares: Sequence[Compare], then: Sequence[Operation]) -> bytes:
+        """If it fails it reads the compared keys; `prefix` stands before every key."""
+        parts = []
+        for compare in compares:
+            key = prefix + compare.key.encode()
+            # mod_revision is one of several: it must be there even where it is 0.
+            modified = b"\x30" + _varint(self._there(compare.mod_revision))
+            parts.append(_bytes(1, _int(2, _MOD) + _bytes(3, key) + modified))
+            parts.append(_bytes(3, _bytes(1, self.range(key) + _int(8, 1))))
+        for operation in then:
+            parts.append(_bytes(2, self._operation(prefix + operation.key.encode(), operation)))
+        return b"".join(parts)
+
+    def _operation(self, key: bytes, operation: Operation) -> bytes:
+        match operation:
+            case Put():
+                return _bytes(2, self.put(key, operation.value))
+            case Delete():
+                return _bytes(3, _bytes(1, key))
+
+    def compact(self, revision: int) -> bytes:
+        return _int(1, self._there(revision))
+
+    def watch(self, first: bytes, end: bytes, from_revision: int) -> bytes:
+        """With previous values, and with word of progress when nothing changes for long."""
+        start = _int(3, self._there(from_revision))
+        return _bytes(1, _bytes(1, first) + _bytes(2, end) + start + _int(4, 1) + _int(6, 1))
+
+    def _there(self, revision: int) -> int:
+        if revision == 0:
+            return 0
+        return revision - self._shift if revision > self._shift else _NEVER
+
+    # Answers
+
+    def ranged(self, data: bytes) -> Ranged:
+        items: list[Item] = []
+        revision, more = 0, False
+        for number, value in _fields(data):
+            if number == 1:
+                revision = self._header(value)
+            elif number == 2:
+                items.append(self._item(value))
+            elif number == 3:
+                more = bool(value)
+        return Ranged(tuple(items), revision, more)
+
+    def revision(self, data: bytes) -> int:
+        """That in the header of any answer."""
+        return next((self._header(value) for number, value in _fields(data) if number == 1), 0)
+
+    def committed(self, data: bytes) -> Committed:
+        revision, succeeded, changed = 0, False, False
+        items: list[Item] = []
+        for number, value in _fields(data):
+            if number == 1:
+                revision = self._header(value)
+            elif number == 2:
+                succeeded = bool(value)
+            elif number == 3:
+                for kind, response in _fields(value):
+                    if kind == 1:
+                        items += self.ranged(_as_bytes(response)).items
+                    elif kind == 2:
+                        changed = True
+                    elif kind == 3:
+                        changed |= any(field == 2 and count for field, count in _fields(response))
+        return Committed(succeeded, revision, changed, tuple(items))
+
+    def watched(self, data: bytes) -> Watched:
+        revision = compact = 0
+        created = canceled = False
+        reason = ""
+        changes: list[Change] = []
+        for number, value in _fields(data):
+            match number:
+                case 1:
+                    revision = self._header(value)
+                case 3:
+                    created = bool(value)
+                case 4:
+                    canceled = bool(value)
+                case 5:
+                    compact = self._here(value)
+                case 6:
+                    reason = _as_bytes(value).decode(errors="replace")
+                case 11:
+                    changes.append(self._change(value))
+        return Watched(revision, created, canceled, compact, reason, tuple(changes))
+
+    def _change(self, data: bytes | int) -> Change:
+        kind, item, previous = 0, None, None
+        for number, value in _fields(data):
+            if number == 1:
+                kind = _as_int(value)
+            elif number == 2:
+                item = self._item(value)
+            elif number == 3:
+                previous = self._item(value)
+        if item is None:
+            raise UnavailableError("cannot read etcd's answer: an event without a key")
+        return Change(kind == _DELETE, item, previous)
+
+    def _item(self, data: bytes | int) -> Item:
+        key = content = b""
+        created = modified = version = 0
+        for number, value in _fields(data):
+            match number:
+                case 1:
+                    key = _as_bytes(value)
+                case 2:
+                    created = self._here(value)
+                case 3:
+                    modified = self._here(value)
+                case 4:
+                    version = _as_int(value)
+                case 5:
+                    content = _as_bytes(value)
+        return Item(key, content, created, modified, version)
+
+    def _header(self, data: bytes | int) -> int:
+        return next((self._here(value) for number, value in _fields(data) if number == 3), 0)
+
+    def _here(self, value: bytes | int) -> int:
+        revision = _as_int(value)
+        return revision + self._shift if revision else 0
 
 
-def range_request(
-    first: bytes, end: bytes = b"", *, limit: int = 0, revision: int = 0, count_only: bool = False
-) -> bytes:
-    """`end` empty reads one key."""
-    return _bytes(1, first) + _bytes(2, end) + _int(3, limit) + _int(4, revision) + _int(9, count_only)
-
-
-def put_request(key: bytes, value: bytes) -> bytes:
-    return _bytes(1, key) + _bytes(2, value)
-
-
-def txn_request(prefix: bytes, compares: Sequence[Compare], then: Sequence[Operation]) -> bytes:
-    """If it fails it reads the compared keys; `prefix` stands before every key."""
-    parts = []
-    for compare in compares:
-        key = prefix + compare.key.encode()
-        # mod_revision is one of several: it must be there even where it is 0.
-        parts.append(_bytes(1, _int(2, _MOD) + _bytes(3, key) + b"\x30" + _varint(compare.mod_revision)))
-        parts.append(_bytes(3, _bytes(1, range_request(key) + _int(8, 1))))
-    for operation in then:
-        parts.append(_bytes(2, _operation(prefix + operation.key.encode(), operation)))
-    return b"".join(parts)
-
-
-def _operation(key: bytes, operation: Operation) -> bytes:
-    match operation:
-        case Put():
-            return _bytes(2, put_request(key, operation.value))
-        case Delete():
-            return _bytes(3, _bytes(1, key))
-
-
-def compact_request(revision: int) -> bytes:
-    return _int(1, revision)
-
-
-def watch_request(first: bytes, end: bytes, from_revision: int) -> bytes:
-    """With previous values, and with word of progress when nothing changes for long."""
-    create = _bytes(1, first) + _bytes(2, end) + _int(3, from_revision) + _int(4, 1) + _int(6, 1)
-    return _bytes(1, create)
-
-
-def authenticate_request(name: str, password: str) -> bytes:
+def authenticate(name: str, password: str) -> bytes:
+    """AuthenticateRequest."""
     return _bytes(1, name.encode()) + _bytes(2, password.encode())
 
 
-# --- answers ---
-
-
-def ranged(data: bytes) -> Ranged:
-    items: list[Item] = []
-    revision, more = 0, False
-    for number, value in _fields(data):
-        if number == 1:
-            revision = _header(value)
-        elif number == 2:
-            items.append(_item(value))
-        elif number == 3:
-            more = bool(value)
-    return Ranged(tuple(items), revision, more)
-
-
-def revision_of(data: bytes) -> int:
-    """The revision in the header of any answer."""
-    return next((_header(value) for number, value in _fields(data) if number == 1), 0)
-
-
-def committed(data: bytes) -> Committed:
-    revision, succeeded, changed = 0, False, False
-    items: list[Item] = []
-    for number, value in _fields(data):
-        if number == 1:
-            revision = _header(value)
-        elif number == 2:
-            succeeded = bool(value)
-        elif number == 3:
-            for kind, response in _fields(value):
-                if kind == 1:
-                    items += ranged(_as_bytes(response)).items
-                elif kind == 2:
-                    changed = True
-                elif kind == 3:
-                    changed |= any(field == 2 and count for field, count in _fields(response))
-    return Committed(succeeded, revision, changed, tuple(items))
-
-
 def token(data: bytes) -> str:
-    return next((_as_bytes(value).decode() for number, value in _fields(data) if number == 2), "")
-
-
-def watched(data: bytes) -> Watched:
-    revision = compact = 0
-    created = canceled = False
-    reason = ""
-    changes: list[Change] = []
-    for number, value in _fields(data):
-        match number:
-            case 1:
-                revision = _header(value)
-            case 3:
-                created = bool(value)
-            case 4:
-                canceled = bool(value)
-            case 5:
-                compact = _as_int(value)
-            case 6:
-                reason = _as_bytes(value).decode()
-            case 11:
-                changes.append(_change(value))
-    return Watched(revision, created, canceled, compact, reason, tuple(changes))
-
-
-def _change(data: bytes | int) -> Change:
-    kind, item, previous = 0, None, None
-    for number, value in _fields(data):
-        if number == 1:
-            kind = _as_int(value)
-        elif number == 2:
-            item = _item(value)
-        elif number == 3:
-            previous = _item(value)
-    if item is None:
-        raise UnavailableError("cannot read etcd's answer: an event without a key")
-    return Change(kind == _DELETE, item, previous)
-
-
-def _item(data: bytes | int) -> Item:
-    key = content = b""
-    created = modified = version = 0
-    for number, value in _fields(data):
-        match number:
-            case 1:
-                key = _as_bytes(value)
-            case 2:
-                created = _as_int(value)
-            case 3:
-                modified = _as_int(value)
-            case 4:
-                version = _as_int(value)
-            case 5:
-                content = _as_bytes(value)
-    return Item(key, content, created, modified, version)
-
-
-def _header(data: bytes | int) -> int:
-    return next((_as_int(value) for number, value in _fields(data) if number == 3), 0)
+    """That of an AuthenticateResponse."""
+    return next((_as_bytes(value).decode(errors="replace") for number, value in _fields(data) if number == 2), "")
 
 
 # --- the wire format ---
