@@ -23,6 +23,7 @@ from weft.network.routing.ospf import Ospf, OspfConfig, OspfInterfaceConfig, Thr
 from weft.network.routing.peers import Frr, frr
 from weft.network.routing.peers.frr import BfdTimers
 from weft.network.routing.protocol import ProtocolName, RoutingProtocol
+from weft.network.routing.router import Router
 
 ROUTERS = 6
 RUNS = 5
@@ -132,7 +133,7 @@ class WeftRouters:
             protocols: dict[ProtocolName, RoutingProtocol] = {"ospf": Ospf(config(n))}
             if bfd is not None:
                 protocols["bfd"] = Bfd(BfdConfig(bfd, bfd, 3))
-            self._host.add(f"r{n}", ring.path(n), protocols)
+            self._host.add(f"r{n}", ring.path(n), Router(protocols))
 
     async def _stop(self) -> None:
         self._host.close()

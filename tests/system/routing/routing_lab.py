@@ -21,6 +21,7 @@ from weft.network.routing.peers import Bird, Frr, bird, frr
 from weft.network.routing.peers.frr import BfdTimers
 from weft.network.routing.protocol import Event, NeighborChanged, Notice, ProtocolName, RoutingProtocol
 from weft.network.routing.rip import Rip, RipConfig
+from weft.network.routing.router import Router
 
 T = TypeVar("T")
 
@@ -239,7 +240,7 @@ class WeftRouter:
             protocols = {"rip": self.rip}
         if self.bfd is not None:
             protocols["bfd"] = self.bfd
-        self._host.add("router", self._namespace, protocols)
+        self._host.add("router", self._namespace, Router(protocols))
 
     def _hear(self, name: str, action: NeighborChanged | Notice) -> None:
         if isinstance(action, Notice):

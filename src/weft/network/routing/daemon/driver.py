@@ -1,21 +1,21 @@
 """Runs routers on the sockets of network namespaces: many in one process, on one event loop.
 
-In: namespaces with protocol cores. Out: packets, kernel routes, and for who asks the neighbours' changes. One `Monitor`
+In: namespaces with their routers. Out: packets, kernel routes, and for who asks the neighbours' changes. One `Monitor`
 hears of interfaces in all namespaces. An error of one router is logged and does not reach the others.
 """
 
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from weft.core.errors import WeftError
 from weft.network.routing.daemon.kernel import Fib, read_interfaces
 from weft.network.routing.daemon.sockets import KINDS, ProtocolSocket
-from weft.network.routing.protocol import Event, NeighborChanged, Notice, ProtocolName, RoutingProtocol, Shutdown
+from weft.network.routing.protocol import Event, NeighborChanged, Notice, ProtocolName, Shutdown
 from weft.network.routing.rib.routes import Route
-from weft.network.routing.router import Forward, Output, Redistribution, Router, Transmit
+from weft.network.routing.router import Forward, Output, Router, Transmit
 from weft.network.southbound.monitor import Monitor, Part
 from weft.network.southbound.netlink import Netlink
 
@@ -148,15 +148,9 @@ class RouterHost:
         self.routers: dict[str, RouterDriver] = {}
         self._heard: dict[str, int] = {}  # the inode of the namespace that the monitor hears by a name
 
-    def add(
-        self,
-        name: str,
-        namespace: Path,
-        protocols: Mapping[ProtocolName, RoutingProtocol],
-        redistribution: Redistribution | None = None,
-    ) -> RouterDriver:
+    def add(self, name: str, namespace: Path, router: Router) -> RouterDriver:
         """Raises WeftError where the namespace or the right to open its sockets is missing."""
-        driver = RouterDriver(name, namespace, Router(protocols, redistribution), self._listener, port=self._port)
+        driver = RouterDriver(name, namespace, router, self._listener, port=self._port)
         self.routers[name] = driver
         try:
             inode = namespace.stat().st_ino

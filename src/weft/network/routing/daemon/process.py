@@ -16,15 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from weft.core.errors import WeftError
-from weft.network.routing.bfd import Bfd, BfdConfig
+from weft.network.routing.daemon.assembly import assemble, static_routes
 from weft.network.routing.daemon.driver import RouterHost
-from weft.network.routing.daemon.plan import Circuit, Plan, plan
-from weft.network.routing.ospf import Ospf
-from weft.network.routing.policy import Policy
-from weft.network.routing.protocol import NeighborChanged, Notice, ProtocolName, RoutingProtocol
-from weft.network.routing.rib.routes import PREFERENCES, NextHop, Route
-from weft.network.routing.rip import Rip
-from weft.network.routing.router import Announcer
+from weft.network.routing.daemon.plan import Circuit, plan
+from weft.network.routing.protocol import NeighborChanged, Notice
 
 logger = logging.getLogger(__name__)
 Object = dict[str, Any]
@@ -58,17 +53,7 @@ class Routers:
 
     def _start(self, name: str, entry: Object) -> None:
         made = plan(entry["spec"], [Circuit(**circuit) for circuit in entry["circuits"]])
-        protocols: dict[ProtocolName, RoutingProtocol] = {}
-        if made.ospf is not None:
-            protocols["ospf"] = Ospf(made.ospf)
-        if made.rip is not None:
-            protocols["rip"] = Rip(made.rip)
-        if made.bfd is not None and protocols:
-            protocols["bfd"] = Bfd(BfdConfig(made.bfd.interval, made.bfd.interval, made.bfd.multiplier))
-        announced: dict[Announcer, Policy] = {}
-        if made.announced is not None:
-            announced["ospf" if made.ospf is not None else "rip"] = made.announced
-        driver = self._host.add(name, Path(entry["namespace"]), protocols, announced)
+        driver = self._host.add(name, Path(entry["namespace"]), assemble(made))
         driver.set_static(static_routes(made))
 
     def _hear(self, name: str, action: NeighborChanged | Notice) -> None:
@@ -104,13 +89,6 @@ class Routers:
 
     def close(self, *, farewell: bool) -> None:
         self._host.close(farewell=farewell)
-
-
-def static_routes(made: Plan) -> list[Route]:
-    return [
-        Route(each.destination, (NextHop("", each.via),) if each.via else (), "static", PREFERENCES["static"])
-        for each in made.router.static
-    ]
 
 
 def tell(obj: Object) -> None:

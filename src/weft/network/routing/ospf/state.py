@@ -130,23 +130,24 @@ class Circuit:
 
 
 class Pace:
-    """One throttle at work: `due` says when what is asked for now may happen."""
+    """One throttle at work: `due` says when what is asked for now may happen. Who asks again within the hold time has
+    to wait for its end, and makes the next one twice as long; after it all is as at first (as in FRR)."""
 
     def __init__(self, throttle: Throttle) -> None:
         self._throttle = throttle
-        self._hold = throttle.hold
+        self._hold = self._next = throttle.hold
         self._last: float | None = None
 
     def due(self, now: float) -> float:
         soonest = now + self._throttle.initial
-        if self._last is None or now - self._last > self._throttle.maximum:
+        if self._last is None or now - self._last >= self._hold:
+            self._next = self._throttle.hold
             return soonest
+        self._next = min(self._hold * 2, self._throttle.maximum)
         return max(soonest, self._last + self._hold)
 
     def ran(self, now: float) -> None:
-        quiet = self._last is None or now - self._last > self._throttle.maximum
-        self._hold = self._throttle.hold if quiet else min(self._hold * 2, self._throttle.maximum)
-        self._last = now
+        self._hold, self._last = self._next, now
 
 
 @dataclass(slots=True, eq=False)
