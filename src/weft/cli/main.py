@@ -131,6 +131,27 @@ def down(ctx: click.Context, seconds: float, purge: bool) -> None:
 
 
 @main.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.pass_context
+def backup(ctx: click.Context, file: Path) -> None:
+    """Save all resources as they are at one moment, while Weft goes on, in FILE: JSON lines with a checksum."""
+    from weft.cli import backup as verbs
+
+    click.echo(verbs.backup(settings_of(ctx), file))
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--store", metavar="URL", help=f"{_STORE_HELP}  [a file of its own]")
+@click.pass_context
+def restore(ctx: click.Context, /, file: Path, **options: Any) -> None:
+    """Bring all resources back from FILE, made by `weft backup`, into a new root or an empty etcd."""
+    from weft.cli import backup as verbs
+
+    click.echo(verbs.restore(ctx.obj, file, _given(options)))
+
+
+@main.command()
 @click.pass_context
 def status(ctx: click.Context) -> None:
     """Tell where the instance listens and what its processes cost."""

@@ -19,7 +19,7 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,13 +118,14 @@ class SqliteStore:
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = self._take_lock()
+        self._lock = contextlib.ExitStack()
+        self._lock.enter_context(lock(self._path))
         self._readers = ThreadPoolExecutor(1, "store-reader")
         try:
             self._writer = await self._loop.run_in_executor(self._readers, self._open)
             self._reader = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
         except sqlite3.Error as error:
-            os.close(self._lock)
+            self._lock.close()
             self._readers.shutdown()
             raise WeftError(f"cannot open the store {self._path}: {error}") from error
         self._running = True
@@ -149,7 +150,7 @@ class SqliteStore:
         self._readers.shutdown()
         self._reader.close()
         self._writer.close()
-        os.close(self._lock)
+        self._lock.close()
 
     async def fresh(self) -> int:
         return self._check(None)
@@ -267,23 +268,8 @@ class SqliteStore:
 
     # --- before and in the writer thread ---
 
-    def _take_lock(self) -> int:
-        descriptor = os.open(self._path.with_name(self._path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise ConflictError(f"cannot open the store {self._path}: another process uses it") from None
-        return descriptor
-
     def _open(self) -> sqlite3.Connection:
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))  # secrets live in it
-        connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA journal_size_limit = 16777216")
-        connection.executescript(_SCHEMA)
+        connection = open_file(self._path)
         numbers = dict(connection.execute("SELECT name, number FROM meta").fetchall())
         self._compacted, self._swept = numbers.get("compacted", 0), numbers.get("swept", 0)
         newest = connection.execute("SELECT max(revision) FROM log").fetchone()[0] or 0
@@ -385,6 +371,32 @@ class SqliteStore:
             self._loop.call_soon_threadsafe(_fail, step.future, failure)
         else:
             self._loop.call_soon_threadsafe(_succeed, step.future)
+
+
+@contextlib.contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Keeps other processes from the store meanwhile; raises ConflictError where one has it."""
+    descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConflictError(f"cannot open the store {path}: another process uses it") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def open_file(path: Path) -> sqlite3.Connection:
+    """The file, made where there is none; raises sqlite3.Error."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # secrets live in it
+    connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA journal_size_limit = 16777216")
+    connection.executescript(_SCHEMA)
+    return connection
 
 
 def _fail(future: "asyncio.Future[TxnResult] | asyncio.Future[None]", error: Exception) -> None:
