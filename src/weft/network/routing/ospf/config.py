@@ -87,6 +87,7 @@ class OspfConfig:
 
     `lsa_throttle` is for new instances of our own LSAs, `min_ls_arrival` for others' (RFC 2328, B: 5 s and 1 s); a
     neighbour drops what comes faster, and gets it again only after RxmtInterval.
+    `flood_pacing` is the least time between two floodings on a link, so that in a storm LSAs share packets.
     `sequence_origin` is where sequence numbers of authentication start: seconds since 1970, so that they never fall.
     """
 
@@ -96,6 +97,7 @@ class OspfConfig:
     spf_throttle: Throttle = Throttle(0.05, 0.1, 5.0)
     lsa_throttle: Throttle = Throttle(0.0, 1.1, 5.0)
     min_ls_arrival: float = 1.0
+    flood_pacing: float = 0.005
     metric: int = 20
     metric_type: Literal[1, 2] = 2
     default_originate: bool = False

@@ -287,9 +287,18 @@ class Flooding:
             self._instance.send(circuit, to, LinkStateAck(tuple(headers[start : start + size])))
 
     def finish(self) -> None:
-        """At the end of each event: sends what is to be flooded, forgets MaxAge LSAs that all have acknowledged."""
-        for circuit in self._instance.circuits.values():
+        """At the end of each event: sends what is to be flooded, forgets MaxAge LSAs that all have acknowledged.
+
+        The first LSA leaves at once; those that come within the pacing time after it leave together.
+        """
+        instance = self._instance
+        for circuit in instance.circuits.values():
             if circuit.floods:
+                due = circuit.flooded + instance.config.flood_pacing
+                if instance.now < due and not instance.is_stopping:
+                    instance.timers.start(("flood", circuit.name, 0), due)
+                    continue
+                circuit.flooded = instance.now
                 lsas, circuit.floods = list(circuit.floods.values()), {}
                 self._instance.send_lsas(circuit, self._everyone(circuit), lsas)
         if self._dying:

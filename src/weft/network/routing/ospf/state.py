@@ -96,6 +96,7 @@ class Circuit:
     backup: int = 0
     neighbors: dict[int, Neighbor] = field(default_factory=dict)
     floods: dict[Key, Lsa] = field(default_factory=dict)
+    flooded: float = float("-inf")
     acks: list[LsaHeader] = field(default_factory=list)
 
     @property
