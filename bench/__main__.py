@@ -16,6 +16,7 @@ MODULES = (
     "lab_up",
     "kernel_routes",
     "route_table",
+    "simulation",
 )
 HEAD = ["what", "unit", "Weft", "peer", "peer's", "ratio", "note"]
 PAGE = Path(__file__).parent.parent / "docs/benchmarks.md"
