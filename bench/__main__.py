@@ -16,6 +16,7 @@ MODULES = (
     "lab_up",
     "kernel_routes",
     "route_table",
+    "spf",
     "simulation",
 )
 HEAD = ["what", "unit", "Weft", "peer", "peer's", "ratio", "note"]
