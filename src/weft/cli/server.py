@@ -21,6 +21,7 @@ async def serve(root: Path, stop: asyncio.Event) -> None:
     from weft.apiserver.server import ApiServer
     from weft.core.settings import Settings
     from weft.core.tasks import Tasks
+    from weft.network.routing.policy import validate_policy
     from weft.network.topology.reader import validate_topology
     from weft.network.topology.resources import crds
     from weft.store import opening
@@ -29,7 +30,10 @@ async def serve(root: Path, stop: asyncio.Event) -> None:
     api = ApiServer(
         settings,
         opening.open_store(settings),
-        extra_validators={(NETWORK_GROUP, "Topology"): validate_topology},
+        extra_validators={
+            (NETWORK_GROUP, "Topology"): validate_topology,
+            (NETWORK_GROUP, "RoutingPolicy"): validate_policy,
+        },
         crds=crds(),
     )
     await api.start()
@@ -78,6 +82,7 @@ def _controllers(context: "runner.Context", api: "ApiServer") -> "Sequence[runne
     from weft.controllers.deployment import DeploymentController
     from weft.controllers.endpointslice import EndpointSliceController
     from weft.controllers.garbage import GarbageCollector
+    from weft.controllers.job_controller import JobController
     from weft.controllers.namespace import NamespaceController
     from weft.controllers.network import NetworkController
     from weft.controllers.nodelifecycle import NodeLifecycleController
@@ -89,6 +94,7 @@ def _controllers(context: "runner.Context", api: "ApiServer") -> "Sequence[runne
         DeploymentController(context),
         ReplicaSetController(context),
         StatefulSetController(context),
+        JobController(context),
         EndpointSliceController(context),
         NamespaceController(context, _collections(api, namespaced_only=True)),
         ServiceAccountController(context),

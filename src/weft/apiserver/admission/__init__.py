@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from weft.apiserver.admission.crd import define_custom_resource
+from weft.apiserver.admission.job import select_job_pods
 from weft.apiserver.admission.namespace import keep_namespace_finalizers, namespace_takes_new_content
 from weft.apiserver.admission.pod import complete_pod
 from weft.apiserver.admission.service import allocate_service
@@ -12,6 +13,7 @@ STEPS: Sequence[Step] = (
     namespace_takes_new_content,
     keep_namespace_finalizers,
     complete_pod,
+    select_job_pods,
     allocate_service,
     define_custom_resource,
 )
