@@ -79,6 +79,7 @@ async def _lead(api: "ApiServer") -> None:
 
 
 def _controllers(context: "runner.Context", api: "ApiServer") -> "Sequence[runner.Controller]":
+    from weft.controllers.cronjob import CronJobController
     from weft.controllers.deployment import DeploymentController
     from weft.controllers.endpointslice import EndpointSliceController
     from weft.controllers.garbage import GarbageCollector
@@ -95,6 +96,7 @@ def _controllers(context: "runner.Context", api: "ApiServer") -> "Sequence[runne
         ReplicaSetController(context),
         StatefulSetController(context),
         JobController(context),
+        CronJobController(context),
         EndpointSliceController(context),
         NamespaceController(context, _collections(api, namespaced_only=True)),
         ServiceAccountController(context),
