@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 
 import click
 
+from weft.cli.lab_file import LabFile, read_lab, write_lab
 from weft.cli.lab_view import LabView, choose, labs, settle
 from weft.cli.main import need_root, settings_of
 from weft.client.base import Client, Object
-from weft.core.errors import InvalidError, UnsupportedError, WeftError
+from weft.core.errors import UnsupportedError, WeftError
 
 T = TypeVar("T")
 _SECONDS = 30.0
@@ -56,34 +57,6 @@ async def load_view(client: Client, name: str | None) -> LabView:
     return await LabView.load(client, metadata["name"], metadata["namespace"])
 
 
-def read_file(file: Path) -> Object:
-    """The Topology in a file; raises InvalidError with the file, the path in it, and what is wrong."""
-    import yaml
-
-    from weft.api.kinds import custom_types
-    from weft.api.validation import unknown_fields
-    from weft.network.topology.reader import validate_topology
-    from weft.network.topology.resources import API_VERSION, crds
-
-    try:
-        documents = [each for each in yaml.safe_load_all(file.read_text()) if each is not None]
-    except OSError as error:
-        raise InvalidError(f"cannot read {file}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidError(f"{file}: not YAML: {' '.join(str(error).split())}") from error
-    if len(documents) != 1 or not isinstance(documents[0], dict):
-        raise InvalidError(f"{file}: must hold one Topology, and has {len(documents)} documents")
-    obj: Object = documents[0]
-    if obj.get("apiVersion") != API_VERSION or obj.get("kind") != "Topology":
-        raise InvalidError(f"{file}: must be of apiVersion {API_VERSION} and kind Topology")
-    for wrong in validate_topology(obj):
-        raise InvalidError(f"{file}: {wrong}")
-    crd = next(crd for crd in crds() if crd["spec"]["names"]["kind"] == "Topology")
-    for problem in unknown_fields(obj, custom_types(crd)[0]):
-        raise InvalidError(f"{file}: {problem}")
-    return obj
-
-
 @lab.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--timeout", type=click.FloatRange(min=1), default=_SECONDS, show_default=True, help="Seconds to wait.")
@@ -91,8 +64,8 @@ def read_file(file: Path) -> Object:
 def up(ctx: click.Context, file: Path, timeout: float) -> None:
     """Bring up the lab in FILE, or change a lab that is up to what FILE says."""
     began = time.monotonic()
-    obj = read_file(file)
-    view = with_client(ctx, lambda client: _bring_up(client, obj, timeout))
+    described = read_lab(file)
+    view = with_client(ctx, lambda client: _bring_up(client, described, timeout))
     counts = view.status()
     parts = [f"{counts['routers']} routers", f"{counts['hosts']} hosts", f"{len(view.model.links)} links"]
     if counts["switches"]:
@@ -101,39 +74,16 @@ def up(ctx: click.Context, file: Path, timeout: float) -> None:
     _print_lab(view)
 
 
-async def _write(client: Client, obj: Object, name: str, namespace: str) -> bool:
-    """Creates or updates the Topology; False where it is to be tried again: it is on its way out, or just changed."""
-    from weft.api.gvr import TOPOLOGIES
-    from weft.api.status import ApiError
-
-    try:
-        present = await client.get(TOPOLOGIES, name, namespace)
-    except ApiError as error:
-        if error.code != 404:
-            raise
-        await client.create(TOPOLOGIES, obj, namespace)
-        return True
-    if "deletionTimestamp" in present["metadata"]:
-        return False
-    try:
-        await client.update(TOPOLOGIES, {**present, "spec": obj["spec"]})
-    except ApiError as error:
-        if error.code not in (404, 409):
-            raise
-        return False
-    return True
-
-
-async def _bring_up(client: Client, obj: Object, timeout: float) -> LabView:
+async def _bring_up(client: Client, described: LabFile, timeout: float) -> LabView:
     from weft.api.gvr import LINKS
     from weft.api.status import ApiError
     from weft.network.topology.reader import read_topology
     from weft.network.topology.resources import object_name
 
     deadline = time.monotonic() + timeout
-    namespace = obj["metadata"].get("namespace") or "default"
+    obj, namespace = described.topology, described.namespace
     name = obj["metadata"]["name"]
-    while not await _write(client, obj, name, namespace):
+    while not await write_lab(client, described):
         if time.monotonic() > deadline:
             raise WeftError(f"lab {name} is still being taken down")
         await asyncio.sleep(0.1)

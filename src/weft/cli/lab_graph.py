@@ -59,7 +59,7 @@ Drawn = tuple["Topology", frozenset[str], frozenset[str]]
 
 def _from_file(file: Path) -> Drawn:
     """A lab file by its suffix, else one of the other formats."""
-    from weft.cli.lab import read_file
+    from weft.cli.lab_file import read_file
     from weft.network.topology.building import Options
     from weft.network.topology.formats import read_graph, to_topology
     from weft.network.topology.reader import read_topology

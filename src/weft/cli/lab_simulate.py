@@ -32,7 +32,7 @@ def simulate(
     ctx: click.Context, file: Path, seed: int, seconds: float | None, every_link: bool, flows: int, output: str
 ) -> None:
     """Run the lab in FILE and its schedule in virtual time: the same protocols, on links that are simulated."""
-    from weft.cli.lab import read_file
+    from weft.cli.lab_file import read_file
     from weft.network.dataplane import simulation
     from weft.network.topology.reader import read_topology
 

@@ -33,9 +33,9 @@ from weft.network.dataplane.linux import (
     Report,
 )
 from weft.network.topology.names import namespace_prefix
-from weft.network.topology.resources import NODE_FINALIZER, PARTS
+from weft.network.topology.resources import NODE_FINALIZER, PARTS, ROUTING_POLICIES
 from weft.network.topology.units import parse_rate
-from weft.node.lab_routing import LabRouting, Learned, entries
+from weft.node.lab_routing import LabRouting, Learned, entries, policies_of
 from weft.node.lab_routing import status as routing_status
 
 logger = logging.getLogger(__name__)
@@ -170,9 +170,12 @@ class LabAgent:
         self._outcomes: dict[LabKey, Outcome] = {}
         self._last: dict[LabKey, Outcome] = {}
         self._informers: dict[str, Informer] = {}
+        self._policies = Informer(client, ROUTING_POLICIES)
 
     async def run(self) -> None:
         self._informers = {kind: Informer(self._client, gvr) for kind, gvr in PARTS.items()}
+        self._policies = Informer(self._client, ROUTING_POLICIES)
+        self._policies.on_change(self._policy_changed)
         for informer in self._informers.values():
             informer.add_index("lab", lambda obj: ["/".join(_lab_of(obj))])
             informer.on_change(self._changed)
@@ -180,7 +183,8 @@ class LabAgent:
         try:
             for kind, informer in self._informers.items():
                 tasks.start(f"informer {kind}", informer.run)
-            for informer in self._informers.values():
+            tasks.start("informer RoutingPolicy", self._policies.run)
+            for informer in (*self._informers.values(), self._policies):
                 await informer.synced()
             tasks.start("labs", self._work)
             # Statuses are written apart, so that a change of routes never waits for the API server.
@@ -205,6 +209,16 @@ class LabAgent:
         assert obj is not None
         if old is None or new is None or _wish(old) != _wish(new):
             self._queue.add(_lab_of(obj))
+
+    def _policy_changed(self, old: Object | None, new: Object | None) -> None:
+        obj = new or old
+        assert obj is not None
+        if old is not None and new is not None and old["spec"] == new["spec"]:
+            return
+        metadata = obj["metadata"]
+        for router in self._informers["Router"].list(metadata["namespace"]):
+            if metadata["name"] in policies_of(router):
+                self._queue.add(_lab_of(router))
 
     def _lab(self, key: LabKey) -> Lab:
         lab = Lab()
@@ -264,7 +278,10 @@ class LabAgent:
 
     async def _route(self, key: LabKey, plane: LinuxDataplane, lab: Lab, report: Report) -> Report:
         """Keeps the routing daemons of a lab; they start when their namespaces are there and end with them."""
-        wanted = entries({k: v for k, v in lab.nodes.items() if k not in report.errors}, lab.links, plane.path)
+        nodes = {k: v for k, v in lab.nodes.items() if k not in report.errors}
+        names = {name for node in nodes.values() if node["kind"] == "Router" for name in policies_of(node)}
+        policies = {name: obj for name in names if (obj := self._policies.get(key[0], name)) is not None}
+        wanted = entries(nodes, lab.links, plane.path, policies)
         routing = self._routings.get(key)
         if routing is None:
             if not wanted:

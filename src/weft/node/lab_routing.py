@@ -10,7 +10,7 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -38,8 +38,13 @@ class Learned:
     error: str = ""
 
 
-def entries(nodes: dict[str, Object], links: list[Object], namespace_of: Callable[[str], Path]) -> dict[str, Object]:
-    """For each router with a protocol, all that its daemon must know: JSON."""
+def entries(
+    nodes: dict[str, Object],
+    links: list[Object],
+    namespace_of: Callable[[str], Path],
+    policies: Mapping[str, Object] | None = None,
+) -> dict[str, Object]:
+    """For each router with a protocol, all that its daemon must know: JSON. `policies` are RoutingPolicies by name."""
     found: dict[str, Object] = {}
     for name, node in nodes.items():
         if node["kind"] == "Router" and node["spec"].get("routing") in ("ospf", "rip"):
@@ -50,6 +55,11 @@ def entries(nodes: dict[str, Object], links: list[Object], namespace_of: Callabl
                 "spec": node["spec"],
                 "circuits": [],
             }
+            if asked := policies_of(node):
+                there = {each: (policies or {}).get(each) for each in sorted(asked)}
+                found[name]["policies"] = {
+                    each: {"metadata": {"name": each}, "spec": obj["spec"]} for each, obj in there.items() if obj
+                }
     for link in sorted(links, key=lambda link: str(link["spec"]["name"])):
         ends = link["spec"]["endpoints"]
         for mine, other in ((ends[0], ends[1]), (ends[1], ends[0])):
@@ -64,6 +74,13 @@ def entries(nodes: dict[str, Object], links: list[Object], namespace_of: Callabl
                 circuit["area"] = link["spec"]["area"]
             found[mine["node"]]["circuits"].append(circuit)
     return found
+
+
+def policies_of(node: Object) -> set[str]:
+    """The RoutingPolicies that a Router names."""
+    spec = node["spec"]
+    own = spec.get(spec.get("routing", "")) or {}
+    return {each["policy"] for each in own.get("redistribute") or [] if each.get("policy")}
 
 
 class LabRouting:
@@ -150,15 +167,17 @@ class LabRouting:
 
     async def _apply_peers(self, wanted: dict[str, Object]) -> dict[str, str]:
         errors: dict[str, str] = {}
-        for name, (entry, peer) in list(self._peers.items()):
-            if wanted.get(name) != entry or not peer.is_running:
-                del self._peers[name]
-                await asyncio.to_thread(peer.stop)
+        for name in [name for name in self._peers if name not in wanted]:
+            await asyncio.to_thread(self._peers.pop(name)[1].stop)
         for name, entry in wanted.items():
-            if name in self._peers:
+            old, running = self._peers.get(name, (None, None))
+            if running is not None and old == entry and running.is_running:
                 continue
             try:
-                peer = self._peer(name, entry)
+                peer = self._peer(name, entry)  # what cannot be run leaves what does
+                if running is not None:
+                    del self._peers[name]
+                    await asyncio.to_thread(running.stop)
                 await asyncio.to_thread(peer.start)
                 self._peers[name] = (entry, peer)
             except (WeftError, OSError) as error:
@@ -166,7 +185,7 @@ class LabRouting:
         return errors
 
     def _peer(self, name: str, entry: Object) -> Peer:
-        made = plan(entry["spec"], [Circuit(**circuit) for circuit in entry["circuits"]])
+        made = plan(entry["spec"], [Circuit(**circuit) for circuit in entry["circuits"]], entry.get("policies"))
         if made.router.loopback is None or (made.ospf is None and made.rip is None):
             raise InvalidError(f"cannot run {entry['daemon']} in {name}: it needs a loopback, and routing ospf or rip")
         bfd = None
@@ -177,10 +196,12 @@ class LabRouting:
         if entry["daemon"] == "bird":
             routes = [f"{prefix} {_bird_way(via)}" for prefix, via in statics]
             return Bird(
-                namespace, directory, bird.configuration(made.router.loopback, made.ospf, bfd, routes, made.rip)
+                namespace,
+                directory,
+                bird.configuration(made.router.loopback, made.ospf, bfd, routes, made.rip, made.announced),
             )
         routes = [f"ip route {prefix} {via if via is not None else 'Null0'}" for prefix, via in statics]
-        text = frr.configuration(name, made.ospf, bfd, routes, made.rip)
+        text = frr.configuration(name, made.ospf, bfd, routes, made.rip, made.announced)
         return Frr(namespace, directory, f"weft-{short_hash(str(namespace), 10)}", text)
 
     async def _stop_own(self) -> None:
@@ -224,7 +245,9 @@ def status(learned: Learned | None, loopback: str) -> Object:
     found: Object = {"routerID": loopback.partition("/")[0], "neighbors": neighbors}
     if learned.routes is not None:
         found["routes"] = learned.routes
+    if learned.error:
+        found |= {"phase": "Failed", "message": learned.error}
     return found
 
 
-__all__ = ["LabRouting", "Learned", "entries", "status"]
+__all__ = ["LabRouting", "Learned", "entries", "policies_of", "status"]

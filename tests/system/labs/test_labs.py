@@ -27,6 +27,7 @@ from weft.client.http import HttpClient
 from weft.controllers.network import NetworkController
 from weft.controllers.runner import Context, run_controllers
 from weft.core.settings import Settings
+from weft.network.routing.policy import validate_policy
 from weft.network.southbound import netns
 from weft.network.topology.reader import validate_topology
 from weft.network.topology.resources import crds
@@ -48,7 +49,12 @@ class World:
         self._agent: asyncio.Task[None] | None = None
         self._thread.start()
         self._server: Any = api_server(
-            root, crds=crds(), extra_validators={("net.weft.dev", "Topology"): validate_topology}
+            root,
+            crds=crds(),
+            extra_validators={
+                ("net.weft.dev", "Topology"): validate_topology,
+                ("net.weft.dev", "RoutingPolicy"): validate_policy,
+            },
         )
         self.settings: Settings = self._do(self._start())
 

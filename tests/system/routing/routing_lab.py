@@ -19,12 +19,14 @@ from weft.network.routing.ospf import Ospf, OspfConfig, OspfInterfaceConfig
 from weft.network.routing.ospf.lsa import LsaHeader
 from weft.network.routing.peers import Bird, Frr, bird, frr
 from weft.network.routing.peers.frr import BfdTimers
+from weft.network.routing.policy import Match, Policy, Settings, Statement
 from weft.network.routing.protocol import Event, NeighborChanged, Notice, ProtocolName, RoutingProtocol
 from weft.network.routing.rip import Rip, RipConfig
 from weft.network.routing.router import Router
 
 T = TypeVar("T")
 
+STATIC = Policy("static", (Statement("permit", Match(("static",)), Settings(metric=20)),))
 FAST = {"hello_interval": 1, "dead_interval": 4, "retransmit_interval": 3}
 
 
@@ -88,14 +90,14 @@ class Lab:
         return sh(f"nsenter --net={self.path(node)} {command}", check)
 
     def frr(self, node: str, config: OspfConfig, bfd: BfdTimers | None = None, static: tuple[str, ...] = ()) -> Frr:
-        text = frr.configuration(node, config, bfd, static)
+        text = frr.configuration(node, config, bfd, static, announced=STATIC)
         daemon = Frr(self.path(node), self.directory / node, f"{self.prefix}-{node}", text)
         self.stops.append(daemon.kill)
         daemon.start()
         return daemon
 
     def bird(self, node: str, config: OspfConfig, bfd: BfdTimers | None = None, static: tuple[str, ...] = ()) -> Bird:
-        text = bird.configuration(config.router_id, config, bfd, static)
+        text = bird.configuration(config.router_id, config, bfd, static, announced=STATIC)
         daemon = Bird(self.path(node), self.directory / node, text)
         self.stops.append(daemon.kill)
         daemon.start()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from weft.network.routing.bfd import Bfd
-from weft.network.routing.policy import Policy, redistribute
+from weft.network.routing.policy import Policy, change_policy, redistribute
 from weft.network.routing.protocol import (
     Action,
     Address,
@@ -118,6 +118,16 @@ class Router:
         interface of a next hop may be left open."""
         outputs: list[Output] = []
         self._carry_out(self.rib.replace(source, routes), now, outputs)
+        return outputs
+
+    def set_redistribution(self, redistribution: Redistribution, now: float) -> list[Output]:
+        """Other policies from now on; protocols hear of the routes for which that makes a difference."""
+        outputs: list[Output] = []
+        before, self._redistribution = self._redistribution, dict(redistribution)
+        for protocol in sorted(before.keys() | redistribution.keys()):
+            event = change_policy(self.rib, protocol, before.get(protocol), redistribution.get(protocol))
+            if event.routes or event.withdrawn:
+                self._give(protocol, event, now, outputs)
         return outputs
 
     def _give_all(self, event: Event, now: float, outputs: list[Output]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from weft.api.gvr import GVR, HOSTS, LINKS, NETWORK_GROUP, ROUTERS, ROUTETABLES
 
 SWITCHES = GVR(NETWORK_GROUP, "v1", "switches")
+ROUTING_POLICIES = GVR(NETWORK_GROUP, "v1", "routingpolicies")
 API_VERSION = f"{NETWORK_GROUP}/v1"
 LAB_LABEL = f"{NETWORK_GROUP}/topology"
 # On a Topology: its objects are still there. On a node: its namespace is.

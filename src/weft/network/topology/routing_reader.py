@@ -29,6 +29,7 @@ from weft.network.topology.settings import (
     NetworkType,
     OspfSettings,
     Redistribution,
+    RedistributionSource,
     RipSettings,
     RoutingSettings,
     SpfDelay,
@@ -229,13 +230,15 @@ def _redistribute(
 ) -> tuple[Redistribution, ...]:
     if raw is None:
         return base
-    found: dict[str, Redistribution] = {}
+    found: dict[str | None, Redistribution] = {}
     for at, entry in fields.objects(path, raw):
-        if entry.get("source") is None:
-            fields.required(f"{at}.source", "where the routes come from")
+        if entry.get("source") is None and not entry.get("policy"):
+            fields.required(f"{at}.source", "where the routes come from, or a policy for all sources")
             continue
         before = len(fields.errors)
-        source = fields.choice(f"{at}.source", entry["source"], SOURCES, "static")
+        source: RedistributionSource | None = None
+        if entry.get("source") is not None:
+            source = fields.choice(f"{at}.source", entry["source"], SOURCES, "static")
         metric = fields.integer(f"{at}.metric", entry.get("metric"), -1, 0, highest) if "metric" in entry else None
         metric_type: Literal[1, 2] = 2
         if fields.integer(f"{at}.metricType", entry.get("metricType"), 2, 1, 2) == 1:
@@ -246,7 +249,7 @@ def _redistribute(
         if source == own:
             fields.invalid(f"{at}.source", source, "a protocol cannot redistribute its own routes")
         elif source in found:
-            fields.duplicate(f"{at}.source", source)
+            fields.duplicate(f"{at}.source", source or "")
         found[source] = Redistribution(source, metric, metric_type, policy)
     return tuple(found.values())
 

@@ -40,9 +40,9 @@ NO_AUTHENTICATION = Authentication()
 
 @dataclass(frozen=True, slots=True)
 class Redistribution:
-    """Routes of one source that a protocol announces; `policy` is the name of a RoutingPolicy."""
+    """Routes of one source that a protocol announces, of all where `source` is None; `policy` names a RoutingPolicy."""
 
-    source: RedistributionSource
+    source: RedistributionSource | None
     metric: int | None = None
     metric_type: Literal[1, 2] = 2
     policy: str | None = None

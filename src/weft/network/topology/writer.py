@@ -214,7 +214,7 @@ def _spf_delay(delay: SpfDelay) -> Object:
 
 
 def _redistribution(redistribution: Redistribution) -> Object:
-    found: Object = {"source": redistribution.source}
+    found: Object = {"source": redistribution.source} if redistribution.source is not None else {}
     if redistribution.metric is not None:
         found["metric"] = redistribution.metric
     if redistribution.metric_type != 2:

@@ -1,17 +1,19 @@
 """From Router and Link objects to what daemons run, and to the files of FRR and BIRD."""
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from weft.core.errors import InvalidError, UnsupportedError
+from weft.core.errors import InvalidError, NotFoundError, UnsupportedError
 from weft.network.routing.authentication import Authentication
 from weft.network.routing.daemon.plan import Circuit, plan
 from weft.network.routing.ospf import AreaConfig, OspfConfig, OspfInterfaceConfig
-from weft.network.routing.peers import bird, frr
+from weft.network.routing.peers import bird, bird_policy, frr, frr_policy
 from weft.network.routing.peers.frr import BfdTimers
+from weft.network.routing.policy import Match, Policy, PrefixList, PrefixRule, Statement, change_policy
+from weft.network.routing.rib.routes import PREFERENCES, NextHop, Route, Source
 from weft.node.lab_routing import Learned, entries, status
 
 SPEC: dict[str, Any] = {
@@ -46,10 +48,120 @@ def test_a_plan_has_all_that_the_router_object_says() -> None:
 
 def test_what_cannot_be_run_is_refused() -> None:
     by_policy = {"redistribute": [{"source": "static", "policy": "p"}]}
-    with pytest.raises(UnsupportedError, match="RoutingPolicy p"):
+    with pytest.raises(NotFoundError, match="RoutingPolicy p: there is none"):
         plan({**SPEC, "routing": "rip", "rip": by_policy}, [])
+    with pytest.raises(InvalidError, match=r"RoutingPolicy p: spec\.default"):
+        plan({**SPEC, "routing": "rip", "rip": by_policy}, [], {"p": {**POLICY, "spec": {"default": "perhaps"}}})
     with pytest.raises(InvalidError, match=r"spec\.ospf\.helloInterval"):
         plan({**SPEC, "ospf": {"helloInterval": -1}}, [])
+
+
+POLICY: dict[str, Any] = {
+    "metadata": {"name": "p"},
+    "spec": {
+        "prefixLists": [
+            {"name": "lans", "rules": [
+                {"prefix": "10.9.0.0/16", "ge": 24, "le": 28, "action": "deny"}, {"prefix": "10.0.0.0/8", "le": 32},
+            ]},
+        ],
+        "statements": [
+            {
+                "action": "permit", "match": {"prefixList": "lans", "sources": ["static"]},
+                "set": {"metric": 7, "tag": 9},
+            },
+            {"action": "deny", "match": {"sources": ["connected"]}},
+        ],
+        "default": "permit",
+    },
+}  # fmt: skip
+
+
+def static(prefix: str, source: Source = "static", tag: int = 0) -> Route:
+    return Route(IPv4Network(prefix), (NextHop("a"),), source, PREFERENCES[source], tag=tag)
+
+
+def announced_by(redistribute: list[dict[str, Any]], policy: dict[str, Any] = POLICY) -> Policy:
+    made = plan({**SPEC, "ospf": {"redistribute": redistribute}}, [], {"p": policy})
+    assert made.announced is not None
+    return made.announced
+
+
+def outcome(policy: Policy, route: Route) -> tuple[int, int, int] | None:
+    passed = policy.apply(route)
+    return (passed.metric, passed.metric_type, passed.tag) if passed is not None else None
+
+
+def test_a_policy_decides_for_the_source_that_names_it_with_the_redistributions_metric_where_it_sets_none() -> None:
+    policy = announced_by([{"source": "static", "policy": "p", "metric": 50, "metricType": 1}, {"source": "rip"}])
+    assert outcome(policy, static("10.1.0.0/16")) == (7, 1, 9)
+    assert outcome(policy, static("10.9.1.0/24")) == (50, 1, 0), "by the default of the policy"
+    assert outcome(policy, static("192.0.2.0/24", "rip")) == (20, 2, 0)
+    assert outcome(policy, static("10.1.0.0/16", "connected")) is None, "nobody asked for those"
+
+
+def test_without_a_source_a_policy_is_for_all_of_them() -> None:
+    policy = announced_by([{"policy": "p"}])
+    assert outcome(policy, static("10.1.0.0/16")) == (7, 2, 9)
+    assert outcome(policy, static("10.1.0.0/16", "rip")) == (20, 2, 0)
+    assert outcome(policy, static("10.1.0.0/16", "connected")) is None
+
+
+def test_frr_has_a_route_map_for_each_source_of_a_policy() -> None:
+    lines, redistributed = frr_policy.redistribution("ospf", announced_by([{"source": "static", "policy": "p"}]))
+    assert redistributed == [" redistribute static route-map ospf-from-static"]
+    assert lines == [
+        "ip prefix-list ospf-from-static-1 seq 5 deny 10.9.0.0/16 ge 24 le 28",
+        "ip prefix-list ospf-from-static-1 seq 10 permit 10.0.0.0/8 le 32",
+        "route-map ospf-from-static permit 1",
+        " match ip address prefix-list ospf-from-static-1",
+        " set metric 7",
+        " set metric-type type-2",
+        " set tag 9",
+        "exit",
+        "route-map ospf-from-static permit 2",
+        " set metric 20",
+        " set metric-type type-2",
+        "exit",
+    ]
+
+
+def test_bird_has_a_filter_for_a_policy() -> None:
+    text = bird_policy.redistribution("ospf", announced_by([{"source": "static", "policy": "p"}]))
+    assert text == (
+        "if source = RTS_STATIC then { if (! (net ~ [ 10.9.0.0/16{24,28} ]) && (net ~ [ 10.0.0.0/8{8,32} ] || false)) "
+        "then { ospf_metric2 = 7; ospf_tag = 9; accept; } ospf_metric2 = 20; accept; reject; }"
+    )
+
+
+@pytest.mark.parametrize(
+    ("match", "frr_says", "bird_says"),
+    [({"metric": {"min": 2, "max": 5}}, "metrics 2 to 5", "metrics 2 to 5"), ({"tags": [0]}, "without a tag", None)],
+)
+def test_what_frr_and_bird_cannot_say_is_refused(match: dict[str, Any], frr_says: str, bird_says: str | None) -> None:
+    policy = {**POLICY, "spec": {"statements": [{"action": "permit", "match": match}]}}
+    announced = announced_by([{"source": "static", "policy": "p"}], policy)
+    with pytest.raises(UnsupportedError, match=frr_says):
+        frr_policy.redistribution("ospf", announced)
+    if bird_says is None:
+        assert "if true then" in bird_policy.redistribution("ospf", announced), "static routes have no tag"
+    else:
+        with pytest.raises(UnsupportedError, match=bird_says):
+            bird_policy.redistribution("ospf", announced)
+
+
+def test_a_running_router_follows_another_policy() -> None:
+    """The old one let 10.1.0.0/16 through, the new one 10.2.0.0/16; what both let through is not said again."""
+
+    def only(*prefixes: str) -> Policy:
+        rules = PrefixList(tuple(PrefixRule(IPv4Network(each)) for each in prefixes))
+        return Policy("x", (Statement("permit", Match(("static",), rules)),))
+
+    routes = [static("10.1.0.0/16"), static("10.2.0.0/16"), static("10.3.0.0/16")]
+    event = change_policy(routes, "ospf", only("10.1.0.0/16", "10.3.0.0/16"), only("10.2.0.0/16", "10.3.0.0/16"))
+    assert [str(route.prefix) for route in event.routes] == ["10.2.0.0/16"]
+    assert [str(prefix) for prefix in event.withdrawn] == ["10.1.0.0/16"]
+    assert len(change_policy(routes, "ospf", None, Policy("all", default="permit")).routes) == 3
+    assert len(change_policy(routes, "ospf", Policy("all", default="permit"), None).withdrawn) == 3
 
 
 def test_a_plan_for_rip() -> None:
@@ -90,6 +202,12 @@ def test_entries_name_each_routers_links_and_what_is_beside() -> None:
     ]
     assert found["r2"]["daemon"] == "frr"
     assert found["r2"]["namespace"] == "/ns/r2"
+
+
+def test_entries_hold_the_policies_that_a_router_names() -> None:
+    router = node("Router", "r1", routing="rip", rip={"redistribute": [{"policy": "p"}, {"policy": "gone"}]})
+    found = entries({"r1": router}, [], Path, {"p": POLICY, "other": POLICY})
+    assert found["r1"]["policies"] == {"p": POLICY}
 
 
 def test_the_status_says_what_daemons_have_told() -> None:

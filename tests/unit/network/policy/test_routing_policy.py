@@ -1,15 +1,12 @@
 """Policies against a model, redistribution as differences, and what is said of a wrong RoutingPolicy."""
 
 from ipaddress import IPv4Network, ip_network
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-import weft.network.routing.policy as package
 from weft.core.errors import InvalidError
 from weft.network.routing.policy import (
     Match,
@@ -27,6 +24,7 @@ from weft.network.routing.protocol import RouteUpdate
 from weft.network.routing.rib.rib import Rib
 from weft.network.routing.rib.routes import PREFERENCES, NextHop, Route, Source
 from weft.network.routing.rib.table import Prefix
+from weft.network.topology.resources import crds
 
 SOURCES: list[Source] = ["static", "ospf", "rip"]
 prefixes = st.builds(
@@ -242,7 +240,7 @@ def test_any_json_is_read_or_refused(spec: object) -> None:
 
 
 def test_the_schema_has_the_fields_that_the_reader_knows() -> None:
-    crd = yaml.safe_load((Path(package.__file__).parent / "routingpolicies.yaml").read_text())
+    crd = next(crd for crd in crds() if crd["spec"]["names"]["kind"] == "RoutingPolicy")
     schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
 
     def sample(node: dict[str, Any]) -> Any:

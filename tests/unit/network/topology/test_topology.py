@@ -209,6 +209,10 @@ def test_the_namespaces_of_two_labs_never_share_a_beginning() -> None:
 
 def test_a_definition_is_shipped_for_each_kind() -> None:
     kinds = {crd["spec"]["names"]["kind"]: crd["spec"]["names"]["plural"] for crd in crds()}
-    assert kinds == {"Topology": "topologies", **{kind: gvr.resource for kind, gvr in PARTS.items()}}
+    assert kinds == {
+        "Topology": "topologies",
+        "RoutingPolicy": "routingpolicies",
+        **{kind: gvr.resource for kind, gvr in PARTS.items()},
+    }
     for crd in crds():
         assert crd["metadata"]["name"] == f"{crd['spec']['names']['plural']}.net.weft.dev"

@@ -26,10 +26,13 @@ def assemble(made: Plan, seed: str | None = None) -> Router:
         protocols["rip"] = Rip(made.rip, rng)
     if made.bfd is not None and protocols:
         protocols["bfd"] = Bfd(BfdConfig(made.bfd.interval, made.bfd.interval, made.bfd.multiplier), rng)
-    announced: dict[Announcer, Policy] = {}
-    if made.announced is not None:
-        announced["ospf" if made.ospf is not None else "rip"] = made.announced
-    return Router(protocols, announced)
+    return Router(protocols, redistribution(made))
+
+
+def redistribution(made: Plan) -> dict[Announcer, Policy]:
+    if made.announced is None:
+        return {}
+    return {"ospf" if made.ospf is not None else "rip": made.announced}
 
 
 def static_routes(made: Plan) -> list[Route]:

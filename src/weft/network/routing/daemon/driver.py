@@ -15,7 +15,7 @@ from weft.network.routing.daemon.kernel import Fib, read_interfaces
 from weft.network.routing.daemon.sockets import KINDS, ProtocolSocket
 from weft.network.routing.protocol import Event, NeighborChanged, Notice, ProtocolName, Shutdown
 from weft.network.routing.rib.routes import Route
-from weft.network.routing.router import Forward, Output, Router, Transmit
+from weft.network.routing.router import Forward, Output, Redistribution, Router, Transmit
 from weft.network.southbound.monitor import Monitor, Part
 from weft.network.southbound.netlink import Netlink
 
@@ -87,6 +87,10 @@ class RouterDriver:
     def set_static(self, routes: Iterable[Route]) -> None:
         """The user's own routes; the interface of a next hop may be left open."""
         self._carry_out(self.router.replace("static", routes, self._loop.time()))
+
+    def set_redistribution(self, redistribution: Redistribution) -> None:
+        """Other policies for what protocols announce."""
+        self._carry_out(self.router.set_redistribution(redistribution, self._loop.time()))
 
     def repair(self) -> None:
         if count := self._fib.repair(self._indices):

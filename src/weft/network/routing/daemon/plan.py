@@ -1,7 +1,7 @@
 """From a router's settings and its circuits to the configurations of its protocols.
 
 In: the spec of a Router object, and what is known of its links. Out: `Plan`, which our own daemon and those of FRR and
-BIRD follow alike. Raises InvalidError for what no schema has caught, UnsupportedError for what there is not yet.
+BIRD follow alike. Raises InvalidError for what no schema has caught, NotFoundError for policies that are not there.
 """
 
 from collections.abc import Sequence
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any, Literal
 
-from weft.core.errors import UnsupportedError
+from weft.network.routing.daemon.announced import Objects, announced
 from weft.network.routing.ospf import AreaConfig, OspfConfig, OspfInterfaceConfig, Throttle
-from weft.network.routing.policy import Match, Policy, Settings, Statement
+from weft.network.routing.policy import Policy
 from weft.network.routing.rip import RipConfig, RipInterfaceConfig
 from weft.network.topology.model import Router
 from weft.network.topology.routing_reader import read_router
-from weft.network.topology.settings import BfdSettings, OspfSettings, Redistribution, RipSettings
+from weft.network.topology.settings import BfdSettings, OspfSettings, RipSettings
 
 Beside = Literal["router", "switch", "host"]
-_DEFAULT_METRIC = 20
+_OSPF_METRIC, _RIP_METRIC = 20, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +42,16 @@ class Plan:
     announced: Policy | None = None  # what the protocol announces of other sources
 
 
-def plan(spec: dict[str, Any], circuits: Sequence[Circuit]) -> Plan:
+def plan(spec: dict[str, Any], circuits: Sequence[Circuit], policies: Objects | None = None) -> Plan:
+    """`policies` are RoutingPolicy objects by their name."""
     router = read_router(spec)
     settings = router.settings
     if router.routing == "rip":
-        announced = _policy(settings.rip.redistribute, 1)
-        return Plan(router, rip=_rip(settings.rip, circuits), bfd=settings.bfd, announced=announced)
+        policy = announced(settings.rip.redistribute, policies or {}, _RIP_METRIC)
+        return Plan(router, rip=_rip(settings.rip, circuits), bfd=settings.bfd, announced=policy)
     if router.routing == "ospf" and router.loopback is not None:
-        announced = _policy(settings.ospf.redistribute, _DEFAULT_METRIC)
-        return Plan(router, _ospf(router.loopback, settings.ospf, circuits), bfd=settings.bfd, announced=announced)
+        policy = announced(settings.ospf.redistribute, policies or {}, _OSPF_METRIC)
+        return Plan(router, _ospf(router.loopback, settings.ospf, circuits), bfd=settings.bfd, announced=policy)
     return Plan(router)
 
 
@@ -71,22 +72,6 @@ def _rip(settings: RipSettings, circuits: Sequence[Circuit]) -> RipConfig:
         settings.timeout_interval,
         settings.garbage_interval,
     )
-
-
-def _policy(redistributed: Sequence[Redistribution], default: int) -> Policy | None:
-    if not redistributed:
-        return None
-    if named := next((each.policy for each in redistributed if each.policy is not None), None):
-        raise UnsupportedError(f"cannot redistribute by RoutingPolicy {named}: policies are not read yet")
-    statements = [
-        Statement(
-            "permit",
-            Match((each.source,)),
-            Settings(metric=each.metric if each.metric is not None else default, metric_type=each.metric_type),
-        )
-        for each in redistributed
-    ]
-    return Policy("redistribute", tuple(statements))
 
 
 def _ospf(router_id: IPv4Address, settings: OspfSettings, circuits: Sequence[Circuit]) -> OspfConfig:

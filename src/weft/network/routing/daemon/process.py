@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from weft.core.errors import WeftError
-from weft.network.routing.daemon.assembly import assemble, static_routes
+from weft.network.routing.daemon.assembly import assemble, redistribution, static_routes
 from weft.network.routing.daemon.driver import RouterHost
-from weft.network.routing.daemon.plan import Circuit, plan
+from weft.network.routing.daemon.plan import Circuit, Plan, plan
 from weft.network.routing.protocol import NeighborChanged, Notice
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,10 @@ class Routers:
     def follow(self, wanted: list[Object]) -> None:
         """Starts, stops and replaces routers; one that did not change goes on undisturbed."""
         entries = {entry["name"]: entry for entry in wanted}
-        for name in [name for name, entry in self._entries.items() if entries.get(name) != entry]:
+        for name, entry in list(self._entries.items()):
+            new = entries.get(name)
+            if new == entry or (new is not None and self._announce(name, entry, new)):
+                continue
             self._host.remove(name)
             del self._entries[name]
             self._counts.pop(name, None)
@@ -51,8 +54,19 @@ class Routers:
             except (WeftError, OSError) as error:
                 tell({"router": name, "error": str(error)})
 
+    def _announce(self, name: str, old: Object, new: Object) -> bool:
+        """Where only policies are others, the router goes on by these; by the old ones where they are wrong."""
+        if {**old, "policies": None} != {**new, "policies": None}:
+            return False
+        try:
+            self._host.routers[name].set_redistribution(redistribution(_plan(new)))
+            self._entries[name] = new
+        except WeftError as error:
+            tell({"router": name, "error": str(error)})
+        return True
+
     def _start(self, name: str, entry: Object) -> None:
-        made = plan(entry["spec"], [Circuit(**circuit) for circuit in entry["circuits"]])
+        made = _plan(entry)
         driver = self._host.add(name, Path(entry["namespace"]), assemble(made))
         driver.set_static(static_routes(made))
 
@@ -89,6 +103,10 @@ class Routers:
 
     def close(self, *, farewell: bool) -> None:
         self._host.close(farewell=farewell)
+
+
+def _plan(entry: Object) -> Plan:
+    return plan(entry["spec"], [Circuit(**circuit) for circuit in entry["circuits"]], entry.get("policies"))
 
 
 def tell(obj: Object) -> None:

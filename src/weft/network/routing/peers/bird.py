@@ -8,7 +8,9 @@ from ipaddress import IPv4Address
 
 from weft.network.routing.authentication import Authentication
 from weft.network.routing.ospf import OspfConfig, OspfInterfaceConfig
+from weft.network.routing.peers.bird_policy import redistribution
 from weft.network.routing.peers.frr import BfdTimers
+from weft.network.routing.policy import Policy
 from weft.network.routing.rip import RipConfig
 
 _TYPES = {"point-to-point": "ptp", "broadcast": "bcast", "loopback": "bcast"}
@@ -20,8 +22,10 @@ def configuration(
     bfd: BfdTimers | None = None,
     static: Iterable[str] = (),
     rip: RipConfig | None = None,
+    announced: Policy | None = None,
 ) -> str:
-    """`static` are routes such as `192.0.2.0/24 blackhole`, announced by OSPF and RIP."""
+    """`static` are routes such as `192.0.2.0/24 blackhole`; OSPF or RIP announces of other sources what `announced`
+    permits."""
     lines = [
         "log stderr { error, fatal, bug };",
         f"router id {router_id};",
@@ -34,14 +38,15 @@ def configuration(
         times = f"min rx interval {bfd.interval} ms; min tx interval {bfd.interval} ms; multiplier {bfd.multiplier};"
         lines.append(f'protocol bfd {{ interface "*" {{ {times} }}; }}')
     if ospf is not None:
-        lines += _ospf(ospf, bfd is not None)
+        lines += _ospf(ospf, bfd is not None, redistribution("ospf", announced))
     if rip is not None:
-        lines += _rip(rip)
+        lines += _rip(rip, redistribution("rip", announced))
     return "\n".join([*lines, ""])
 
 
-def _rip(config: RipConfig) -> list[str]:
-    lines = ["protocol rip {", "  ipv4 { import all; export where source ~ [ RTS_DEVICE, RTS_STATIC, RTS_RIP ]; };"]
+def _rip(config: RipConfig, announced: str) -> list[str]:
+    own = "if source ~ [ RTS_DEVICE, RTS_RIP ] then accept;"
+    lines = ["protocol rip {", f"  ipv4 {{ import all; export filter {{ {own} {announced} reject; }}; }};"]
     times = f"update time {max(2, round(config.update_interval))}; timeout time {round(config.timeout_interval)}; "
     times += f"garbage time {round(config.garbage_interval)};"
     for each in config.interfaces:
@@ -67,11 +72,10 @@ def _authentication(authentication: Authentication, simple: str) -> list[str]:
     return ["authentication cryptographic", f'password "{key}" {detail}']
 
 
-def _ospf(config: OspfConfig, bfd: bool) -> list[str]:
-    metric = f"ospf_metric{config.metric_type} = {config.metric};"
+def _ospf(config: OspfConfig, bfd: bool, announced: str) -> list[str]:
     lines = [
         "protocol ospf v2 ospf1 {",
-        f"  ipv4 {{ import all; export filter {{ if source = RTS_STATIC then {{ {metric} accept; }} reject; }}; }};",
+        f"  ipv4 {{ import all; export filter {{ {announced} reject; }}; }};",
         f"  tick 1; ecmp yes limit {config.max_paths};",
     ]
     for area in sorted({each.area for each in config.interfaces}):

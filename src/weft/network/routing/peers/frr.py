@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from weft.core.errors import UnsupportedError
 from weft.network.routing.ospf import OspfConfig, OspfInterfaceConfig
+from weft.network.routing.peers.frr_policy import redistribution
+from weft.network.routing.policy import Policy
 from weft.network.routing.rip import RipConfig, RipInterfaceConfig
 
 
@@ -25,17 +27,22 @@ def configuration(
     bfd: BfdTimers | None = None,
     static: Iterable[str] = (),
     rip: RipConfig | None = None,
+    announced: Policy | None = None,
 ) -> dict[str, str]:
-    """The text for each daemon, which also says which are needed; `static` are lines such as `ip route ... Null0`.
+    """The text for each daemon, which also says which are needed; `static` are lines such as `ip route ... Null0`,
+    `announced` is what OSPF or RIP announces of other sources.
 
     One file for all would do only by vtysh: a daemon that reads an "exit" of another's section ends its reading there.
     """
     sections: dict[str, list[str]] = {"zebra": []}
     if ospf is not None:
         lines = [line for interface in ospf.interfaces for line in _interface(interface, bfd)]
-        sections["ospfd"] = lines + _router(ospf)
+        maps, redistributed = redistribution("ospf", announced)
+        sections["ospfd"] = [*lines, *maps, *_router(ospf), *redistributed, "exit"]
     if rip is not None:
-        sections["ripd"] = [line for each in rip.interfaces for line in _rip_interface(each)] + _rip(rip)
+        lines = [line for each in rip.interfaces for line in _rip_interface(each)]
+        maps, redistributed = redistribution("rip", announced)
+        sections["ripd"] = [*lines, *maps, *_rip(rip), *redistributed, "exit"]
     if bfd is not None:
         times = [f"  receive-interval {bfd.interval}", f"  transmit-interval {bfd.interval}"]
         sections["bfdd"] = ["bfd", " profile weft", *times, f"  detect-multiplier {bfd.multiplier}", " exit", "exit"]
@@ -102,8 +109,7 @@ def _router(config: OspfConfig) -> list[str]:
             lines.append(f" area {area.area} default-cost {area.default_cost}")
     if config.default_originate:
         lines.append(f" default-information originate always metric 1 metric-type {config.metric_type}")
-    lines.append(f" redistribute static metric {config.metric} metric-type {config.metric_type}")
-    return [*lines, "exit"]
+    return lines
 
 
 def _rip_interface(config: RipInterfaceConfig) -> list[str]:
@@ -127,7 +133,7 @@ def _rip(config: RipConfig) -> list[str]:
     lines = ["router rip", " version 2", " timers basic " + " ".join(str(max(5, round(each))) for each in times)]
     lines += [f" network {each.name}" for each in config.interfaces]
     lines += [f" passive-interface {each.name}" for each in config.interfaces if each.passive]
-    return [*lines, " redistribute static", "exit"]
+    return lines
 
 
 def _ms(seconds: float) -> int:

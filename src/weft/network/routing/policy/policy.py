@@ -79,6 +79,11 @@ class Policy:
     statements: tuple[Statement, ...] = ()
     default: Action = "deny"
 
+    def statements_for(self, source: Source) -> tuple[Statement, ...]:
+        """What can match routes of a source, with the default as the last of them where it permits."""
+        found = [each for each in self.statements if not each.match.sources or source in each.match.sources]
+        return (*found, Statement("permit")) if self.default == "permit" else tuple(found)
+
     def apply(self, route: Route) -> Route | None:
         for statement in self.statements:
             if statement.match.matches(route):

@@ -1,6 +1,6 @@
 """Redistribution: the best routes of the other sources, as a policy lets them through, for a protocol to announce.
 
-In: `Changes` of a `Rib`. Out: the `Redistribute` event for a protocol's core.
+In: `Changes` of a `Rib`, or another policy. Out: the `Redistribute` event for a protocol's core.
 
 Two routers that redistribute between the same two protocols in both directions could hand a protocol its own routes
 back, and each would believe the other. A route that is redistributed without a tag therefore gets the tag of its
@@ -9,6 +9,7 @@ origin, and no route with the tag of a protocol goes (back) into that protocol. 
 sets is kept: who sets another tag has to see to loops with statements that match it. BGP carries no tags.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from weft.network.routing.policy.policy import Policy
@@ -40,6 +41,21 @@ def redistribute(changes: Changes, into: Source, policy: Policy) -> Redistribute
         elif after != before:
             routes.append(after)
     return Redistribute(tuple(routes), tuple(withdrawn))
+
+
+def change_policy(routes: Iterable[Route], into: Source, old: Policy | None, new: Policy | None) -> Redistribute:
+    """What `into` must hear of the best routes that there are when another policy takes the place of `old`."""
+    announced: list[Route] = []
+    withdrawn = []
+    for route in routes:
+        before = _pass(route, into, old) if old is not None else None
+        after = _pass(route, into, new) if new is not None else None
+        if after is None:
+            if before is not None:
+                withdrawn.append(before.prefix)
+        elif after != before:
+            announced.append(after)
+    return Redistribute(tuple(announced), tuple(withdrawn))
 
 
 def _pass(route: Route, into: Source, policy: Policy) -> Route | None:
