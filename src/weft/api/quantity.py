@@ -6,6 +6,7 @@ In: text or a JSON number. Out: Decimal, int, or the canonical text. Source: api
 
 import re
 from decimal import ROUND_CEILING, Decimal
+from functools import lru_cache
 
 _BINARY = {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4, "Pi": 1024**5, "Ei": 1024**6}
 _DECIMAL_EXPONENT = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
@@ -27,7 +28,12 @@ def _split(text: Text) -> tuple[Decimal, str]:
     """The value, capped and rounded up to nanos, and its suffix; an exponent's suffix is `e`."""
     if isinstance(text, bool) or not isinstance(text, (str, int, float)):
         raise ValueError(_MESSAGE)
-    match = _GRAMMAR.fullmatch(str(text))
+    return _split_text(str(text))
+
+
+@lru_cache(4096)  # the same few amounts stand in every pod of a cluster
+def _split_text(text: str) -> tuple[Decimal, str]:
+    match = _GRAMMAR.fullmatch(text)
     if match is None:
         raise ValueError(_MESSAGE)
     number, suffix = Decimal(match[1]), match[2]
@@ -59,7 +65,11 @@ def to_milli(text: Text) -> int:
 
 def canonical(text: Text) -> str:
     """The one text that Kubernetes writes for this quantity in its own family of suffixes: `1000m` is `1`."""
-    value, suffix = _split(text)
+    return _canonical(*_split(text))
+
+
+@lru_cache(4096)
+def _canonical(value: Decimal, suffix: str) -> str:
     if value == 0:
         return "0"
     if suffix in _BINARY and value == value.to_integral_value() and abs(value) >= 1024:

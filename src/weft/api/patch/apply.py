@@ -92,6 +92,8 @@ def update_managed_fields(
     claimed = (new.get("metadata") or {}).get("managedFields")
     if old is not None and claimed == []:
         return []
+    if old is None and not claimed and not fieldset.is_atomic(new, schema):
+        return _of_new(new, manager, schema, operation, subresource, now)
     added: set[Path] = set()
     changed: set[Path] = set()
     removed: set[Path] = set()
@@ -121,6 +123,20 @@ def update_managed_fields(
         mine.fields.pop("f:status", None)  # a new object's status is the server's
     disown(mine.fields)
     return encode(managers)
+
+
+def _of_new(
+    new: Object, manager: str, schema: Schema, operation: str, subresource: str, now: float | None
+) -> list[dict[str, Any]]:
+    """What the general way comes to where there was nothing before: all is its maker's."""
+    fields = fieldset.of_new(_owned(new), schema)
+    if not fields:
+        return []
+    if not schema.custom:
+        fields.pop("f:status", None)  # a new object's status is the server's
+    mine = Manager(manager, operation, str(new.get("apiVersion", "")), subresource, _stamp(now), fields)
+    disown(mine.fields)
+    return encode([mine])
 
 
 def _owned(obj: Object) -> Object:

@@ -10,6 +10,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
+
 from weft.api.defaults import VALUES
 from weft.api.schema import Schema, definition_schema
 from weft.api.status import bad_request
@@ -100,6 +102,45 @@ def of(value: Any, schema: Schema, path: Path = ()) -> Iterator[Path]:
         yield path
 
 
+def of_new(value: dict[str, Any], schema: Schema) -> Trie:
+    """All that `difference` from nothing to `value` adds, as a trie, in order; `value` is a whole object."""
+    trie: Trie = {}
+    for key in sorted(value):
+        each, child = value[key], schema.properties.get(key)
+        below, member = _below(each, child or schema.values or _ANY)
+        member = member or child is None or not each or (isinstance(each, dict) and child.values is not None)
+        if below or member:
+            trie["f:" + key] = _marked(below, member)
+    return trie
+
+
+def _below(value: Any, schema: Schema) -> tuple[Trie, bool]:
+    """What `of` finds below a value, and whether it counts the value itself."""
+    trie: Trie = {}
+    if isinstance(value, dict) and not is_atomic(value, schema):
+        properties = schema.properties
+        for key in sorted(value):
+            each, child = value[key], properties.get(key)
+            if isinstance(each, (dict, list)):
+                below, member = _below(each, child or schema.values or _ANY)
+                member = member or child is None or each == {}
+                if below or member:
+                    trie["f:" + key] = _marked(below, member)
+            else:
+                trie["f:" + key] = {}
+        return trie, False
+    if isinstance(value, list) and not is_atomic(value, schema):
+        items = schema.items or _ANY
+        for step, each in sorted(elements(value, schema).items()):
+            trie[step] = _marked(_below(each, items)[0], True) if isinstance(each, dict) else {}
+        return trie, False
+    return trie, True
+
+
+def _marked(below: Trie, member: bool) -> Trie:
+    return {".": {}, **below} if below and member else below
+
+
 def is_atomic(value: Any, schema: Schema) -> bool:
     """Whether a map or list has one owner as a whole."""
     if isinstance(value, dict):
@@ -146,6 +187,8 @@ def _default(items: Schema, key: str) -> Any:
 
 
 def _compact(value: Any) -> str:
+    if type(value) is str:
+        return orjson.dumps(value).decode()
     return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
 
 
