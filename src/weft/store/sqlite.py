@@ -60,6 +60,13 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, number INTEGER NOT NULL)
 # how long a caller can wait behind others.
 _GROUP = 512
 _COMPACT_REVISIONS = 1000
+# Sizes of the statement that inserts; rows without a revision fill it up.
+_ROWS = (512, 128, 32, 8, 1)
+_INSERT = {
+    size: "INSERT INTO log (revision, key, create_revision, previous_revision, value) "
+    f"SELECT * FROM (VALUES {', '.join(['(?, ?, ?, ?, ?)'] * size)}) WHERE column1 IS NOT NULL"
+    for size in _ROWS
+}
 
 
 @dataclass(slots=True)
@@ -309,11 +316,10 @@ class SqliteStore:
     def _commit(self, group: list[_Txn], revision: int) -> int:
         done = _Done([], [], revision)
         before: dict[str, tuple[int, int] | None] = {}
+        for txn in group:
+            self._apply(txn, done, before)
         try:
-            self._writer.execute("BEGIN IMMEDIATE")
-            for txn in group:
-                self._apply(txn, done, before)
-            self._writer.execute("COMMIT")
+            self._insert(done.events)
         except sqlite3.Error as error:
             with contextlib.suppress(sqlite3.Error):
                 self._writer.execute("ROLLBACK")
@@ -328,6 +334,25 @@ class SqliteStore:
             return revision
         self._loop.call_soon_threadsafe(self._deliver, done)
         return done.revision
+
+    def _insert(self, events: list[Event]) -> None:
+        """One statement is one transaction, and gives up the interpreter's lock once for all its rows and the fsync.
+
+        Statements of a few sizes only, so that SQLite's cache of prepared ones holds them.
+        """
+        whole = len(events) > _ROWS[0]
+        if whole:
+            self._writer.execute("BEGIN IMMEDIATE")
+        for start in range(0, len(events), _ROWS[0]):
+            part = events[start : start + _ROWS[0]]
+            size = next(size for size in reversed(_ROWS) if size >= len(part))
+            values: list[object] = []
+            for event in part:
+                values += (event.revision, event.key, event.create_revision, event.previous_revision, event.value)
+            values += [None] * (5 * (size - len(part)))
+            self._writer.execute(_INSERT[size], values)
+        if whole:
+            self._writer.execute("COMMIT")
 
     def _apply(self, txn: _Txn, done: _Done, before: dict[str, tuple[int, int] | None]) -> None:
         absent = (0, 0)
@@ -347,10 +372,6 @@ class SqliteStore:
                 value, created = operation.value, old[0] if old else revision
             before.setdefault(key, old)
             event = Event(key, value, revision, created, old[1] if old else 0)
-            self._writer.execute(
-                "INSERT INTO log (revision, key, create_revision, previous_revision, value) VALUES (?, ?, ?, ?, ?)",
-                (revision, key, created, event.previous_revision, value),
-            )
             if value is None:
                 del self._index[key]
             else:

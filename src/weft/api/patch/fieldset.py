@@ -20,6 +20,7 @@ Path = tuple[str, ...]
 Trie = dict[str, Any]
 
 _ANY = definition_schema("any")
+_SIMPLE = frozenset({str, int, bool, type(None)})  # what both encoders of JSON write alike
 
 
 def insert(trie: Trie, path: Path) -> None:
@@ -187,8 +188,11 @@ def _default(items: Schema, key: str) -> Any:
 
 
 def _compact(value: Any) -> str:
-    if type(value) is str:
-        return orjson.dumps(value).decode()
+    if type(value) is str or (type(value) is dict and all(type(each) in _SIMPLE for each in value.values())):
+        try:
+            return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+        except TypeError:  # a number of more than 64 bits
+            pass
     return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
 
 
