@@ -80,6 +80,7 @@ async def _lead(api: "ApiServer") -> None:
 
 def _controllers(context: "runner.Context", api: "ApiServer") -> "Sequence[runner.Controller]":
     from weft.controllers.cronjob import CronJobController
+    from weft.controllers.daemonset_controller import DaemonSetController
     from weft.controllers.deployment import DeploymentController
     from weft.controllers.endpointslice import EndpointSliceController
     from weft.controllers.garbage import GarbageCollector
@@ -88,13 +89,16 @@ def _controllers(context: "runner.Context", api: "ApiServer") -> "Sequence[runne
     from weft.controllers.network import NetworkController
     from weft.controllers.nodelifecycle import NodeLifecycleController
     from weft.controllers.replicaset import ReplicaSetController
+    from weft.controllers.replication import ReplicationControllerController
     from weft.controllers.serviceaccount import ServiceAccountController
     from weft.controllers.statefulset_controller import StatefulSetController
 
     return [
         DeploymentController(context),
         ReplicaSetController(context),
+        ReplicationControllerController(context),
         StatefulSetController(context),
+        DaemonSetController(context),
         JobController(context),
         CronJobController(context),
         EndpointSliceController(context),

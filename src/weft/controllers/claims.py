@@ -28,10 +28,17 @@ def without_controller(obj: Object) -> list[str]:
     return [] if controller_of(obj) else [obj["metadata"]["namespace"]]
 
 
+def selector_of(owner: Object) -> LabelSelector:
+    """The selector in an owner's spec; a ReplicationController's is a map of labels."""
+    selector = owner["spec"]["selector"]
+    is_map = owner.get("kind") == "ReplicationController"
+    return LabelSelector.from_json({"matchLabels": selector} if is_map else selector)
+
+
 def claim(owner: Object, candidates: Iterable[Object]) -> Claims:
     """Sorts `candidates` by what they are to `owner`, whose spec has the selector."""
     uid = owner["metadata"]["uid"]
-    selector = LabelSelector.from_json(owner["spec"]["selector"])
+    selector = selector_of(owner)
     deleting = bool(owner["metadata"].get("deletionTimestamp"))
     mine, adopt, release = [], [], []
     for obj in candidates:

@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from weft.api.gvr import PODS, REPLICASETS
-from weft.api.selectors import LabelSelector
 from weft.api.status import ApiError
 from weft.client.base import Object
 from weft.client.informer import Key, by_owner
-from weft.controllers.claims import Claims, claim, settle, without_controller
+from weft.controllers.claims import Claims, claim, selector_of, settle, without_controller
 from weft.controllers.expectations import Expectations
 from weft.controllers.pods import available_in, condition, deletion_rank, is_active, is_ready
 from weft.controllers.runner import (
@@ -101,27 +100,30 @@ class ReplicaSetController:
     """The loop around `decide`; it waits for its cache, so as not to make a pod twice."""
 
     name = "replicaset"
+    kind = "ReplicaSet"
+    gvr = REPLICASETS
+    component = "replicaset-controller"
 
     def __init__(self, context: Context) -> None:
         self.queue: WorkQueue[Key] = WorkQueue(context.clock)
         self._client, self._clock = context.client, context.clock
-        self._replicasets = context.informers.of(REPLICASETS)
+        self._replicasets = context.informers.of(self.gvr)
         self._pods = context.informers.of(PODS)
         self._replicasets.add_index("owner", by_owner)
         self._pods.add_index("owner", by_owner)
         self._pods.add_index("orphans", without_controller)
         self.informers = (self._replicasets, self._pods)
-        self._recorder = context.recorder("replicaset-controller")
+        self._recorder = context.recorder(self.component)
         self._expectations = Expectations(self._pods, context.clock)
         self._replicasets.on_change(enqueue(self.queue))
-        self._pods.on_change(enqueue_controller(self.queue, "ReplicaSet"))
+        self._pods.on_change(enqueue_controller(self.queue, self.kind))
         self._pods.on_change(self._orphan_changed)
 
     def _orphan_changed(self, old: Object | None, new: Object | None) -> None:
         if new is None or controller_of(new) is not None:
             return
         for replicaset in self._replicasets.list(new["metadata"]["namespace"]):
-            if LabelSelector.from_json(replicaset["spec"]["selector"]).matches(new["metadata"].get("labels")):
+            if selector_of(replicaset).matches(new["metadata"].get("labels")):
                 self.queue.add((replicaset["metadata"]["namespace"], replicaset["metadata"]["name"]))
 
     async def reconcile(self, key: Key) -> None:
@@ -137,7 +139,7 @@ class ReplicaSetController:
         pods = [*own, *self._pods.by_index("orphans", key[0])]
         plan = decide(replicaset, pods, now, self._related(replicaset))
         status = plan.status or {}
-        await settle(self._client, plan.claims, replicaset, REPLICASETS, PODS)
+        await settle(self._client, plan.claims, replicaset, self.gvr, PODS)
         failure: ApiError | None = None
         try:
             await self._create_all(key, replicaset, plan.create)
@@ -149,7 +151,7 @@ class ReplicaSetController:
             reason = "FailedCreate" if plan.create else "FailedDelete"
             status = with_failure(replicaset, status, reason, str(error), now)
         if status != replicaset.get("status"):
-            await self._client.update(REPLICASETS, {**replicaset, "status": status}, subresource="status")
+            await self._client.update(self.gvr, {**replicaset, "status": status}, subresource="status")
         if failure is not None:
             raise failure
         if plan.wake_after is not None:
@@ -178,7 +180,7 @@ class ReplicaSetController:
             **{name: value for name in _FROM_TEMPLATE if (value := (template.get("metadata") or {}).get(name))},
             "generateName": f"{replicaset['metadata']['name']}-",
             "namespace": key[0],
-            "ownerReferences": [owner_reference(replicaset, REPLICASETS, "ReplicaSet")],
+            "ownerReferences": [owner_reference(replicaset, self.gvr, self.kind)],
         }
         pod: Object = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
         try:

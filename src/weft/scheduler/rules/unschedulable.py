@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
+from weft.api.placement import tolerates
 from weft.client.base import Object
-from weft.scheduler.rules.taints import tolerated
 from weft.scheduler.snapshot import NodeInfo
 
 _TAINT = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 
 
 def filter(pod: Object, info: NodeInfo) -> Sequence[str]:
-    if (info.node.get("spec") or {}).get("unschedulable") and not tolerated(pod, _TAINT):
+    if (info.node.get("spec") or {}).get("unschedulable") and not tolerates(pod["spec"], _TAINT):
         return ("node(s) were unschedulable",)
     return ()
