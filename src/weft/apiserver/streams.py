@@ -2,8 +2,8 @@
 
 In: a client's request on a pod. Out: the node's answer, as it comes. The node's address stands in an annotation of
 its Node; the API server shows it the certificate `apiserver-kubelet-client`. WebSocket messages are passed one by
-one, each side waiting for the other to take them. Paths are the kubelet's (kubernetes, `pkg/kubelet/server`), channels
-inside WebSockets those of v4/v5.channel.k8s.io (KEP-4006), which this part need not know.
+one, each side waiting for the other to take them; the bytes of a client that speaks bare SPDY are carried in such
+messages too. Paths are the kubelet's (kubernetes, `pkg/kubelet/server`). What is in them, the node knows.
 """
 
 import asyncio
@@ -17,16 +17,19 @@ from aiohttp import web
 
 from weft.api.gvr import NODES
 from weft.api.status import ApiError, bad_request
+from weft.api.streams import channels
 from weft.apiserver.api import Api, Object
 from weft.apiserver.pki import Pki
 from weft.apiserver.request import Request, flag, number
 from weft.apiserver.verbs.get import get
 from weft.core.clock import parse_rfc3339
+from weft.core.errors import InvalidError
+from weft.core.upgraded import Done, UpgradedStream, take_over
 
 ENDPOINT_ANNOTATION = "weft.dev/kubelet-endpoint"
 _LOG_OPTIONS = ("follow", "tailLines", "previous", "timestamps", "sinceSeconds", "sinceTime", "limitBytes")
 _CHUNK = 64 * 1024
-_CHANNELS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
+_CHANNELS = (channels.V5, channels.V4)
 
 
 class Streams:
@@ -83,20 +86,30 @@ class Streams:
         offered = [p.strip() for p in http.headers.get("Sec-WebSocket-Protocol", "").split(",") if p.strip()]
         container = ""
         if kind == "portforward":
-            url = self._url(pod, "portForward", "") + "?" + http.query_string
+            try:
+                ports = channels.ports_of(http.query.getall("ports", []))
+            except InvalidError as error:
+                raise bad_request(str(error)) from None
+            url = self._url(pod, "portForward", "") + "?" + urlencode([("ports", port) for port in ports])
         else:
             container = _container(pod, http.query.get("container", ""))
             _check_streams(http)
             options = [(key, value) for key, value in http.query.items() if key != "container"]
             url = self._url(pod, kind, container) + "?" + urlencode(options)
-        if upgrade != "websocket":
-            raise await self._why_not(pod, container)
-        if container:
-            offered = [protocol for protocol in offered if protocol in _CHANNELS]
+        bare = upgrade != "websocket"
+        tunnel = channels.PORT_FORWARD_TUNNEL if kind == "portforward" else channels.COMMAND_TUNNEL
+        if bare:
+            version = _spdy_version(http, channels.PORT_FORWARD_VERSION if kind == "portforward" else channels.V4)
+            offered = [tunnel]
+        else:
+            known = (channels.PORT_FORWARD_TUNNEL, channels.V4) if kind == "portforward" else _CHANNELS
+            offered = [protocol for protocol in offered if protocol in known]
             if not offered:
-                raise bad_request(f"unable to upgrade: offer one of the subprotocols {', '.join(_CHANNELS)}")
+                raise bad_request(f"unable to upgrade: offer one of the subprotocols {', '.join(known)}")
         try:
             async with self._client().ws_connect(url, protocols=offered, max_msg_size=0) as node:
+                if bare:
+                    return await _serve_bare(http, node, version)
                 client = web.WebSocketResponse(protocols=(node.protocol,) if node.protocol else (), max_msg_size=0)
                 await client.prepare(http)
                 await _pump_both(client, node)
@@ -108,21 +121,6 @@ class Streams:
             raise _node_error(error.status, f"unable to upgrade connection: the node answered {error.status}") from None
         except aiohttp.ClientConnectionError as error:
             raise _unreachable(pod, error) from None
-
-    async def _why_not(self, pod: Object, container: str) -> ApiError:
-        """What to tell a client that asks for SPDY, as kubectl does after its WebSocket was refused: why it was."""
-        try:
-            async with self._client().get(self._endpoint(pod["spec"]["nodeName"]) + "/healthz"):
-                pass
-        except aiohttp.ClientConnectionError as error:
-            return _unreachable(pod, error)
-        known = (pod.get("status") or {}).get("containerStatuses") or []
-        if container and not any(c.get("name") == container and "running" in (c.get("state") or {}) for c in known):
-            return ApiError("NotFound", f'unable to upgrade connection: container not found ("{container}")')
-        return bad_request(
-            "unable to upgrade: SPDY/3.1 is not offered, use WebSocket with v5.channel.k8s.io or v4.channel.k8s.io "
-            "(kubectl 1.31 or newer does)"
-        )
 
     def _url(self, pod: Object, what: str, container: str) -> str:
         metadata = pod["metadata"]
@@ -155,6 +153,45 @@ class Streams:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
             self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=_CHUNK)
         return self._session
+
+
+def _spdy_version(http: web.Request, supported: str) -> str:
+    """The version of the streams inside SPDY; raises ApiError in Kubernetes's words (apimachinery, httpstream)."""
+    values = http.headers.getall("X-Stream-Protocol-Version", [])
+    offered = [each.strip() for value in values for each in value.split(",") if each.strip()]
+    if offered and supported not in offered:
+        text = (
+            f"unable to upgrade: unable to negotiate protocol: client supports {offered}, server accepts [{supported}]"
+        )
+        raise ApiError("Forbidden", text)
+    return supported
+
+
+async def _serve_bare(http: web.Request, node: aiohttp.ClientWebSocketResponse, version: str) -> web.StreamResponse:
+    """Carries the bytes of the client's SPDY session in messages to the node, and back."""
+    await http.read()
+    head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n"
+    client = take_over(http, f"{head}X-Stream-Protocol-Version: {version}\r\n")
+    pumps = [asyncio.create_task(_from_bare(client, node)), asyncio.create_task(_to_bare(node, client))]
+    try:
+        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in pumps:
+            task.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+        client.close()
+    return Done()
+
+
+async def _from_bare(client: UpgradedStream, node: aiohttp.ClientWebSocketResponse) -> None:
+    while data := await client.read():
+        await node.send_bytes(data)
+
+
+async def _to_bare(node: aiohttp.ClientWebSocketResponse, client: UpgradedStream) -> None:
+    async for message in node:
+        if message.type is aiohttp.WSMsgType.BINARY:
+            await client.write(message.data)
 
 
 async def _pump_both(client: web.WebSocketResponse, node: aiohttp.ClientWebSocketResponse) -> None:

@@ -13,7 +13,8 @@ from weft.container.engine import Engine
 from weft.container.execs import check_running
 from weft.core.errors import ConflictError, InvalidError, NotFoundError, WeftError
 from weft.core.ids import hex_id
-from weft.dockerapi.hijack import MULTIPLEXED, RAW, Done, hijack
+from weft.core.upgraded import Done
+from weft.dockerapi.hijack import MULTIPLEXED, RAW, hijack
 from weft.dockerapi.requests import json_body, number
 from weft.dockerapi.stdcopy import frame
 from weft.dockerapi.streams import pump

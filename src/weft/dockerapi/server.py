@@ -15,6 +15,7 @@ from aiohttp.typedefs import Handler
 from weft.container.engine import Engine
 from weft.core.errors import WeftError
 from weft.core.settings import Settings
+from weft.core.upgraded import Done
 from weft.dockerapi import (
     archive,
     build,
@@ -29,7 +30,6 @@ from weft.dockerapi import (
     volumes,
 )
 from weft.dockerapi.errors import error_response, status_of
-from weft.dockerapi.hijack import Done
 
 logger = logging.getLogger(__name__)
 

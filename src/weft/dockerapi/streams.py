@@ -9,7 +9,8 @@ from weft.container.base import ProcessStream
 from weft.container.engine import Engine
 from weft.container.spec import Container
 from weft.core.errors import InvalidError
-from weft.dockerapi.hijack import MULTIPLEXED, RAW, Done, HijackedStream, hijack
+from weft.core.upgraded import Done, UpgradedStream
+from weft.dockerapi.hijack import MULTIPLEXED, RAW, hijack
 from weft.dockerapi.requests import flag, point_in_time, rfc3339_nano
 from weft.dockerapi.stdcopy import frame
 
@@ -78,7 +79,7 @@ def _tail(text: str | None) -> int | None:
 
 
 async def pump(
-    client: HijackedStream,
+    client: UpgradedStream,
     process: ProcessStream,
     *,
     tty: bool,

@@ -29,6 +29,7 @@ from weft.node.kubelet_api import KubeletApi
 from weft.node.pods.names import POD_UID, is_pod_uid
 from weft.node.pods.operations import Machine, Parts
 from weft.node.pods.worker import PodWorker
+from weft.node.port_forward import PodDialer
 from weft.node.references import References
 from weft.node.registration import Registration
 from weft.node.services import ServiceFeed, Table
@@ -98,7 +99,7 @@ class NodeAgent:
             clock=clock,
             machine=Machine(address, facts.memory, facts.allocatable()),
         )
-        self._api = KubeletApi(settings, engine.containers, self._pod)
+        self._api = KubeletApi(settings, engine.containers, self._pod, PodDialer(networking).dial)
         self._workers: dict[str, PodWorker] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._tasks = Tasks()

@@ -1,13 +1,15 @@
-"""The node's own HTTPS server: logs, exec and attach, asked for by the API server only.
+"""The node's own HTTPS server: logs, exec, attach and port-forward, asked for by the API server only.
 
 In: requests with a client certificate of our CA, paths as the kubelet has them (kubernetes, `pkg/kubelet/server`).
-Out: log text, WebSockets (`kubelet_streams.py`), or an error that the API server hands on to the user.
+Out: log text, WebSockets (`kubelet_streams`, `port_forward`), or an error that the API server hands on to the user.
 """
 
 import logging
+import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -18,20 +20,21 @@ from weft.container.spec import Container, State
 from weft.core.clock import parse_rfc3339
 from weft.core.errors import WeftError
 from weft.core.settings import Settings
-from weft.node import kubelet_streams
+from weft.node import kubelet_streams, port_forward
 from weft.node.pods.names import CONTAINER_NAME, POD_UID, RESTART_COUNT
 
 logger = logging.getLogger(__name__)
 
 FindPod = Callable[[str, str], Object | None]
+Dial = Callable[[Object, int], Awaitable[socket.socket]]
 _TRUE = ("true", "1")
 
 
 class KubeletApi:
-    """`start` listens on loopback; `find_pod` is the agent's."""
+    """`start` listens on loopback; `find_pod` is the agent's, `dial` connects to a port inside a pod."""
 
-    def __init__(self, settings: Settings, containers: Containers, find_pod: FindPod) -> None:
-        self._settings, self._containers, self._find_pod = settings, containers, find_pod
+    def __init__(self, settings: Settings, containers: Containers, find_pod: FindPod, dial: Dial) -> None:
+        self._settings, self._containers, self._find_pod, self._dial = settings, containers, find_pod, dial
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
@@ -43,6 +46,7 @@ class KubeletApi:
                 web.get("/containerLogs/{namespace}/{pod}/{container}", self._logs),
                 web.get("/exec/{namespace}/{pod}/{container}", self._exec),
                 web.get("/attach/{namespace}/{pod}/{container}", self._attach),
+                web.get("/portForward/{namespace}/{pod}", self._port_forward),
             ]
         )
         pki = self._settings.paths.pki
@@ -85,6 +89,10 @@ class KubeletApi:
 
         return await kubelet_streams.serve(request, wish, open_stream, report_exit=False)
 
+    async def _port_forward(self, request: web.Request) -> web.StreamResponse:
+        pod = self._pod(request)
+        return await port_forward.serve(request, pod, partial(self._dial, pod))
+
     async def _logs(self, request: web.Request) -> web.StreamResponse:
         query = request.query
         container = self._logged(request, previous=query.get("previous") in _TRUE)
@@ -106,12 +114,16 @@ class KubeletApi:
 
     # Finding containers
 
-    def _attempts(self, request: web.Request) -> list[Container]:
-        """The containers made for this one of the pod, newest first."""
+    def _pod(self, request: web.Request) -> Object:
         namespace, name = request.match_info["namespace"], request.match_info["pod"]
         pod = self._find_pod(namespace, name)
         if pod is None:
             raise web.HTTPNotFound(text=f'pod "{name}" not found in namespace "{namespace}"')
+        return pod
+
+    def _attempts(self, request: web.Request) -> list[Container]:
+        """The containers made for this one of the pod, newest first."""
+        pod = self._pod(request)
         labels = {POD_UID: pod["metadata"]["uid"], CONTAINER_NAME: request.match_info["container"]}
         found = [each for each in self._containers.list(labels=labels) if each.state is not State.REMOVING]
         return sorted(found, key=lambda each: int(each.spec.labels.get(RESTART_COUNT, "0")), reverse=True)

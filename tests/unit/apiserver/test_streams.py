@@ -149,19 +149,19 @@ async def test_streams(http: aiohttp.ClientSession, node: list[str], kind: str, 
 
 async def test_refused_upgrades(http: aiohttp.ClientSession, server: RunningServer, node: list[str]) -> None:
     spdy = {"Connection": "Upgrade", "Upgrade": "SPDY/3.1"}
-    answer = await http.post(f"{POD}/exec?command=ls&stdout=1", headers=spdy)
+    answer = await http.post(f"{POD[:-1]}two/exec?command=ls&stdout=1&container=gone", headers=spdy)
     assert answer.status == 404
-    assert 'container not found ("main")' in (await answer.json())["message"]
-    running = {"containerStatuses": [{"name": "main", "ready": True, "state": {"running": {}}}]}
-    pod = await server.local.get(PODS, "p", "default")
-    await server.local.update(PODS, {**pod, "status": running}, subresource="status")
-    answer = await http.post(f"{POD}/exec?command=ls&stdout=1", headers=spdy)
-    assert answer.status == 400
-    assert "SPDY/3.1 is not offered" in (await answer.json())["message"]
+    assert 'container not found ("gone")' in (await answer.json())["message"]
+    old = spdy | {"X-Stream-Protocol-Version": "v2.channel.k8s.io, channel.k8s.io"}
+    answer = await http.post(f"{POD}/exec?command=ls&stdout=1", headers=old)
+    assert answer.status == 403
+    assert "unable to negotiate protocol" in (await answer.json())["message"]
     for url, protocols, code in (
         (f"{POD}/exec?stdout=1", ["v5.channel.k8s.io"], 400),
         (f"{POD}/exec?command=ls", ["v5.channel.k8s.io"], 400),
         (f"{POD}/exec?command=ls&stdout=1", ["v1.channel.k8s.io"], 400),
+        (f"{POD}/portforward?ports=70000", ["v4.channel.k8s.io"], 400),
+        (f"{POD}/portforward?ports=80", ["v1.channel.k8s.io"], 400),
         (f"{POD[:-1]}two/exec?command=ls&stdout=1&container=gone", ["v5.channel.k8s.io"], 404),
     ):
         with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
