@@ -17,7 +17,7 @@ from weft.network.routing.ospf.lsa import (
     Key,
     Lsa,
     LsaHeader,
-    newer,
+    compare,
 )
 from weft.network.routing.ospf.packet import LinkStateAck, LinkStateRequest, LinkStateUpdate
 from weft.network.routing.ospf.state import (
@@ -82,7 +82,7 @@ class Flooding:
             return True
         order = 1
         if entry is not None:
-            order = newer(lsa.header(age), entry.lsa.header(entry.age_at(instance.now)))
+            order = compare(lsa, age, entry.lsa, entry.age_at(instance.now))
         if order > 0:
             if entry is not None and entry.flooded and instance.now - entry.installed < instance.config.min_ls_arrival:
                 return True  # step 5a: not acknowledged, so it comes again
@@ -189,7 +189,7 @@ class Flooding:
                 if neighbor.state < NeighborState.EXCHANGE:
                     continue
                 if neighbor.requests and (request := neighbor.requests.get(lsa.key)) is not None:
-                    order = newer(lsa.header(0), request)
+                    order = compare(lsa, 0, request, request.age)
                     if order >= 0:
                         del neighbor.requests[lsa.key]
                         neighbor.requested.discard(lsa.key)
@@ -242,7 +242,7 @@ class Flooding:
                 continue
             entry = self._instance.database(circuit.area, lsa.type).get(header.key)
             age = entry.age_at(self._instance.now) if entry is not None and entry.lsa is lsa else 0
-            if newer(header, lsa.header(age)) == 0:
+            if compare(header, header.age, lsa, age) == 0:
                 del neighbor.retransmit[header.key]
 
     def request(self, circuit: Circuit, neighbor: Neighbor, request: LinkStateRequest) -> None:

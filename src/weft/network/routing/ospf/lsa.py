@@ -6,7 +6,7 @@ Identifiers are 32-bit numbers here; `routes` turns them into addresses.
 """
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from weft.network.routing.protocol import PacketError
@@ -119,19 +119,15 @@ class Lsa:
     checksum: int
     body: Body
     raw: bytes
+    key: Key = field(init=False)
+    length: int = field(init=False)
 
-    @property
-    def key(self) -> Key:
-        return self.type, self.id, self.router
-
-    @property
-    def length(self) -> int:
-        return len(self.raw) + 2
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", (self.type, self.id, self.router))
+        object.__setattr__(self, "length", len(self.raw) + 2)
 
     def header(self, age: int) -> LsaHeader:
-        return LsaHeader(
-            age, self.options, self.type, self.id, self.router, self.sequence, self.checksum, len(self.raw) + 2
-        )
+        return LsaHeader(age, self.options, self.type, self.id, self.router, self.sequence, self.checksum, self.length)
 
     def encode(self, age: int) -> bytes:
         return age.to_bytes(2, "big") + self.raw
@@ -236,13 +232,18 @@ def _mask(value: int) -> int:
 
 
 def newer(a: LsaHeader, b: LsaHeader) -> int:
+    """As `compare`, of headers that have come."""
+    return compare(a, a.age, b, b.age)
+
+
+def compare(a: LsaHeader | Lsa, age_a: int, b: LsaHeader | Lsa, age_b: int) -> int:
     """Above 0 where `a` is the newer instance, below 0 where `b` is, 0 where they are the same (13.1)."""
     if a.sequence != b.sequence:
         return 1 if a.sequence > b.sequence else -1
     if a.checksum != b.checksum:
         return 1 if a.checksum > b.checksum else -1
-    if (a.age >= MAX_AGE) != (b.age >= MAX_AGE):
-        return 1 if a.age >= MAX_AGE else -1
-    if abs(a.age - b.age) > MAX_AGE_DIFF:
-        return 1 if a.age < b.age else -1
+    if (age_a >= MAX_AGE) != (age_b >= MAX_AGE):
+        return 1 if age_a >= MAX_AGE else -1
+    if abs(age_a - age_b) > MAX_AGE_DIFF:
+        return 1 if age_a < age_b else -1
     return 0

@@ -191,7 +191,6 @@ def _longest(networks: dict[Prefix, Path], address: int) -> Path | None:
 
 
 @lru_cache(65536)
-@lru_cache(65536)
 def network_of(prefix: Prefix) -> IPv4Network:
     return IPv4Network((prefix[0], prefix[1].bit_count()))
 

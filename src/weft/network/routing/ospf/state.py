@@ -99,13 +99,11 @@ class Circuit:
     flooded: float = float("-inf")
     acks: list[LsaHeader] = field(default_factory=list)
 
-    @property
-    def name(self) -> str:
-        return self.config.name
+    name: str = field(init=False)
+    area: int = field(init=False)
 
-    @property
-    def area(self) -> int:
-        return int(self.config.area)
+    def __post_init__(self) -> None:
+        self.name, self.area = self.config.name, int(self.config.area)
 
     @property
     def address(self) -> IPv4Interface:
