@@ -10,9 +10,9 @@ import uuid
 from base64 import b64decode
 from collections.abc import Callable
 from datetime import date
-from functools import lru_cache
 from typing import Any
 
+from weft.api.patterns import compile_pattern
 from weft.api.schema import Schema
 from weft.api.validation.errors import Errors, FieldError, shown
 from weft.core.clock import parse_rfc3339
@@ -118,12 +118,6 @@ def _check_string(value: str, raw: Any, path: str, errors: Errors) -> None:
             test(value)
         except (ValueError, TypeError):
             errors.invalid(path, value, f'{path} in body must be of type {raw["format"]}: "{value}"')
-
-
-@lru_cache(512)
-def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """RE2's pattern as one of Python's; raises re.error. `$` and `\\z` mean the very end."""
-    return re.compile(re.sub(r"(?<!\\)\$(?=$|[)|])", r"\\Z", pattern.replace(r"\z", r"\Z")))
 
 
 def _matches(pattern: str) -> Callable[[str], None]:

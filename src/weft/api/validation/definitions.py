@@ -9,8 +9,9 @@ from typing import Any
 
 from weft.api import names
 from weft.api.paths import compile_path
+from weft.api.patterns import compile_pattern
 from weft.api.schema import Schema, definition_schema
-from weft.api.validation.custom import check_custom, compile_pattern
+from weft.api.validation.custom import check_custom
 from weft.api.validation.errors import Errors, Object
 
 TYPES = ("array", "boolean", "integer", "number", "object", "string")
