@@ -17,12 +17,14 @@ from typing import Any, Literal
 
 import orjson
 
+from weft.apiserver.sharing import Sharing
 from weft.core.errors import UnavailableError
 from weft.store.base import CompactedError, Event, KeyValue, RangeResult, Store
 
 _log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
+_SHARING = Sharing()
 ROOT = "/registry/"
 
 # Changes kept per resource, so that a client that comes back soon is served from memory.
@@ -63,6 +65,7 @@ class Entry:
         metadata = obj.get("metadata")
         if isinstance(metadata, dict):  # allocations have none
             metadata["resourceVersion"] = str(self.revision)
+            _SHARING.share(obj)
         self._object = obj
         self._raw = None
 
@@ -175,6 +178,11 @@ class Hub:
             if not whole and not key.startswith(prefix):
                 return
             yield entries[key]
+
+    def count_below(self, prefix: str, start_after: str) -> int:
+        """How many entries `below` would give."""
+        end = bisect.bisect_left(self.keys, prefix + "\U0010ffff")
+        return end - bisect.bisect_right(self.keys, start_after)
 
     def load(self, entry: Entry) -> None:
         """Takes over an entry at the start, in order of keys."""

@@ -72,7 +72,7 @@ async def list_(api: Api, request: Request, options: ListOptions) -> Page:
         return Page(items, at)
     remaining = None
     if options.selection.everything and at >= hub.changed_at:
-        remaining = sum(1 for _ in hub.below(prefix, last))
+        remaining = hub.count_below(prefix, last)
     return Page(items, at, _token(at, last[len(prefix) :]), remaining)
 
 
