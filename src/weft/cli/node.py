@@ -27,6 +27,7 @@ async def serve(root: Path, stop: asyncio.Event) -> None:
     from weft.network.cluster.sandboxes import Sandboxes
     from weft.network.cluster.services import ServiceTable
     from weft.node.agent import NodeAgent
+    from weft.node.bgp import BgpSpeaker
     from weft.node.lab import LabAgent
     from weft.registry.server import Registry
 
@@ -73,6 +74,7 @@ async def serve(root: Path, stop: asyncio.Event) -> None:
         tasks = Tasks()
         parts.push_async_callback(tasks.close)
         tasks.start("labs", LabAgent(settings, client).run)
+        tasks.start("BGP", BgpSpeaker(settings, client).run)
         process.report("ready")
         await stop.wait()
 

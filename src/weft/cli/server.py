@@ -21,6 +21,7 @@ async def serve(root: Path, stop: asyncio.Event) -> None:
     from weft.apiserver.server import ApiServer
     from weft.core.settings import Settings
     from weft.core.tasks import Tasks
+    from weft.network.routing.bgp import validate_advertisement, validate_peer
     from weft.network.routing.policy import validate_policy
     from weft.network.topology.reader import validate_topology
     from weft.network.topology.resources import crds
@@ -33,6 +34,8 @@ async def serve(root: Path, stop: asyncio.Event) -> None:
         extra_validators={
             (NETWORK_GROUP, "Topology"): validate_topology,
             (NETWORK_GROUP, "RoutingPolicy"): validate_policy,
+            (NETWORK_GROUP, "BGPPeer"): validate_peer,
+            (NETWORK_GROUP, "BGPAdvertisement"): validate_advertisement,
         },
         crds=crds(),
     )

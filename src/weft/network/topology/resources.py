@@ -10,6 +10,8 @@ from weft.api.gvr import GVR, HOSTS, LINKS, NETWORK_GROUP, ROUTERS, ROUTETABLES
 
 SWITCHES = GVR(NETWORK_GROUP, "v1", "switches")
 ROUTING_POLICIES = GVR(NETWORK_GROUP, "v1", "routingpolicies")
+BGP_PEERS = GVR(NETWORK_GROUP, "v1", "bgppeers")
+BGP_ADVERTISEMENTS = GVR(NETWORK_GROUP, "v1", "bgpadvertisements")
 API_VERSION = f"{NETWORK_GROUP}/v1"
 LAB_LABEL = f"{NETWORK_GROUP}/topology"
 # On a Topology: its objects are still there. On a node: its namespace is.

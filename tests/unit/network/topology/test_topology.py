@@ -212,6 +212,8 @@ def test_a_definition_is_shipped_for_each_kind() -> None:
     assert kinds == {
         "Topology": "topologies",
         "RoutingPolicy": "routingpolicies",
+        "BGPPeer": "bgppeers",
+        "BGPAdvertisement": "bgpadvertisements",
         **{kind: gvr.resource for kind, gvr in PARTS.items()},
     }
     for crd in crds():
