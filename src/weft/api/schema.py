@@ -91,6 +91,15 @@ class Schema:
             if child is not None and child.custom
         )
 
+    @cached_property
+    def has_rules(self) -> bool:
+        """Whether a rule in CEL stands somewhere below (custom resources only)."""
+        return bool(self.raw.get("x-kubernetes-validations")) or any(
+            child.has_rules
+            for child in (*self.properties.values(), self.items, self.values)
+            if child is not None and child.custom
+        )
+
     def at(self, *path: str) -> "Schema | None":
         """The node below, following field names."""
         node: Schema | None = self

@@ -12,7 +12,7 @@ from weft.api.kinds import ResourceType
 from weft.api.schema import Schema
 from weft.api.status import ApiError
 from weft.api.validation import configuration, definitions, jobs, pods, services, sets, workloads
-from weft.api.validation.custom import check_custom
+from weft.api.validation.custom import check_custom_resource
 from weft.api.validation.errors import Errors, FieldError, Object
 from weft.api.validation.metadata import check_metadata, check_metadata_update
 
@@ -74,12 +74,12 @@ _OPAQUE = frozenset({"JSONSchemaProps", "CustomResourceValidation", "ObjectMeta"
 _NEEDS_SPEC = frozenset({"Pod", "Deployment", "ReplicaSet", "Service", "CustomResourceDefinition"})
 
 
-def validate(obj: Object, rtype: ResourceType) -> list[FieldError]:
-    """All that is wrong with a new object."""
+def validate(obj: Object, rtype: ResourceType, old: Object | None = None) -> list[FieldError]:
+    """All that is wrong with an object; a custom one may keep what is wrong in `old`."""
     errors = Errors()
     check_metadata(obj, rtype, errors)
     if rtype.is_custom:
-        check_custom({key: value for key, value in obj.items() if key != "metadata"}, rtype.schema, "", errors)
+        check_custom_resource(obj, old, rtype.schema, errors)
     else:
         rule = RULES.get(rtype.kind)
         if rule is not None:
@@ -113,7 +113,7 @@ def _walk(value: object, schema: Schema | None, path: str, errors: Errors) -> No
 
 def validate_update(new: Object, old: Object, rtype: ResourceType) -> list[FieldError]:
     """What `validate` says of `new`, and what may not have changed."""
-    errors = Errors(validate(new, rtype))
+    errors = Errors(validate(new, rtype, old))
     check_metadata_update(new, old, errors)
     rule = UPDATE_RULES.get((rtype.gvr.group, rtype.kind))
     if rule is not None:

@@ -1,7 +1,8 @@
 """Values against the OpenAPI v3 schema of a CRD.
 
-In: a value and a `Schema`. Out: errors, worded as kube-openapi words them. CEL rules (`x-kubernetes-validations`) are
-not evaluated. Source: apiextensions `pkg/apiserver/validation`, JSON Schema draft 4 as OpenAPI v3 uses it.
+In: a value, a `Schema`, and what stood there before. Out: errors, worded as kube-openapi words them. What has not
+changed is not held against the writer (ratcheting, KEP-4008). CEL rules come after, in `rules`.
+Source: apiextensions `pkg/apiserver/validation`, JSON Schema draft 4 as OpenAPI v3 uses it.
 """
 
 import ipaddress
@@ -14,7 +15,8 @@ from typing import Any
 
 from weft.api.patterns import compile_pattern
 from weft.api.schema import Schema
-from weft.api.validation.errors import Errors, FieldError, shown
+from weft.api.validation.correlation import ABSENT, old_element, old_elements
+from weft.api.validation.errors import Errors, FieldError, Object, shown
 from weft.core.clock import parse_rfc3339
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -28,7 +30,33 @@ _TYPES: dict[str, tuple[type, ...]] = {
 _NAMES = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "number"}
 
 
-def check_custom(value: Any, schema: Schema, path: str, errors: Errors) -> None:
+# Errors after which rules could not be evaluated.
+_BLOCKING = frozenset({"FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"})
+
+
+def check_custom_resource(obj: Object, old: Object | None, schema: Schema, errors: Errors) -> None:
+    """A whole object but for its metadata: the schema, and where that lets it, the rules."""
+    found = Errors()
+    value = {key: each for key, each in obj.items() if key != "metadata"}
+    before = {key: each for key, each in old.items() if key != "metadata"} if old is not None else ABSENT
+    check_custom(value, schema, "", found, before)
+    if schema.has_rules:
+        if any(error.reason in _BLOCKING for error in found):
+            text = (
+                "some validation rules were not checked because the object was invalid; "
+                "correct the existing errors to complete validation"
+            )
+            found.append(FieldError("FieldValueInvalid", "<nil>", f'Invalid value: "null": {text}'))
+        else:
+            from weft.api.validation.rules import check_rules  # CEL is loaded for those who use it
+
+            check_rules(obj, old if old is not None else ABSENT, schema, found)
+    errors += found
+
+
+def check_custom(value: Any, schema: Schema, path: str, errors: Errors, old: Any = ABSENT) -> None:
+    if old is not ABSENT and value == old:
+        return
     raw = schema.raw
     if value is None and (schema.nullable or schema.type == "any"):
         return
@@ -40,9 +68,9 @@ def check_custom(value: Any, schema: Schema, path: str, errors: Errors) -> None:
     if "enum" in raw and value not in raw["enum"]:
         errors.not_supported(path, value, raw["enum"])
     if isinstance(value, dict):
-        _check_object(value, schema, path, errors)
+        _check_object(value, schema, path, errors, old)
     elif isinstance(value, list):
-        _check_array(value, schema, path, errors)
+        _check_array(value, schema, path, errors, old)
     elif isinstance(value, str):
         _check_string(value, raw, path, errors)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -63,8 +91,9 @@ def _has_type(value: Any, schema: Schema) -> bool:
     return isinstance(value, _TYPES.get(schema.type, (object,)))
 
 
-def _check_object(value: dict[str, Any], schema: Schema, path: str, errors: Errors) -> None:
+def _check_object(value: dict[str, Any], schema: Schema, path: str, errors: Errors, old: Any) -> None:
     raw = schema.raw
+    before = old if isinstance(old, dict) else {}
     for key in schema.required:
         if key not in value:
             errors.required(_join(path, key))
@@ -75,22 +104,23 @@ def _check_object(value: dict[str, Any], schema: Schema, path: str, errors: Erro
     for key, each in value.items():
         child = schema.properties.get(key) or schema.values
         if child is not None and child.name != "ObjectMeta":
-            check_custom(each, child, _join(path, key), errors)
+            check_custom(each, child, _join(path, key), errors, before.get(key, ABSENT))
 
 
 def _join(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
-def _check_array(value: list[Any], schema: Schema, path: str, errors: Errors) -> None:
+def _check_array(value: list[Any], schema: Schema, path: str, errors: Errors, old: Any) -> None:
     raw = schema.raw
     if len(value) < raw.get("minItems", 0):
         errors.invalid(path, len(value), f"{path} in body should have at least {raw['minItems']} items")
     if len(value) > raw.get("maxItems", len(value)):
         errors.too_many(path, len(value), raw["maxItems"])
     if schema.items is not None:
+        olds = old_elements(old, schema)
         for index, each in enumerate(value):
-            check_custom(each, schema.items, f"{path}[{index}]", errors)
+            check_custom(each, schema.items, f"{path}[{index}]", errors, old_element(each, olds, schema))
     if schema.list_type in ("set", "map"):
         seen: list[Any] = []
         for index, each in enumerate(value):

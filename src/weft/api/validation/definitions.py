@@ -4,13 +4,15 @@ In: a CRD. Out: errors. A schema that passes is one that pruning, defaults, patc
 Source: apiextensions `pkg/apis/apiextensions/validation`, "Specifying a structural schema".
 """
 
+import json
 import re
 from typing import Any
 
 from weft.api import names
 from weft.api.paths import compile_path
 from weft.api.patterns import compile_pattern
-from weft.api.schema import Schema, definition_schema
+from weft.api.schema import Schema, custom_schema, definition_schema
+from weft.api.validation.client_config import check_client_config
 from weft.api.validation.custom import check_custom
 from weft.api.validation.errors import Errors, Object
 
@@ -19,6 +21,10 @@ COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 _FORBIDDEN = ("$ref", "definitions", "dependencies", "deprecated", "discriminator", "id", "patternProperties", "xml")
 _VERSION = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 MAX_DEPTH = 60
+_IMPLICIT = "must not specify anything other than name and generateName, but metadata is implicitly specified"
+MAX_SELECTABLE = 8
+_SIMPLE_PATH = re.compile(r"(\.[A-Za-z_][A-Za-z0-9_-]*)+", re.ASCII)
+_APPROVAL = "https://github.com/kubernetes/enhancements/pull/1111"
 
 
 def definition(crd: Object, path: str, errors: Errors) -> None:
@@ -28,7 +34,7 @@ def definition(crd: Object, path: str, errors: Errors) -> None:
         return
     names_ = spec.get("names") or {}
     group = spec.get("group")
-    _check_names(spec, names_, errors)
+    _check_names(spec, names_, metadata, errors)
     if group and names_.get("plural"):
         wanted = f"{names_['plural']}.{group}"
         if metadata.get("name") != wanted:
@@ -36,19 +42,53 @@ def definition(crd: Object, path: str, errors: Errors) -> None:
     errors.one_of(spec, "scope", "spec", ("Cluster", "Namespaced"))
     if spec.get("preserveUnknownFields"):
         errors.invalid("spec.preserveUnknownFields", True, "must be false in order to use defaults in the schema")
-    if (spec.get("conversion") or {}).get("strategy", "None") != "None":
-        errors.not_supported("spec.conversion.strategy", spec["conversion"]["strategy"], ("None",))
+    _check_conversion(spec.get("conversion") or {}, errors)
     _check_versions(spec.get("versions") or [], errors)
 
 
-def _check_names(spec: Object, names_: Object, errors: Errors) -> None:
+def _check_conversion(conversion: Object, errors: Errors) -> None:
+    path, strategy = "spec.conversion", conversion.get("strategy", "None")
+    errors.one_of(conversion, "strategy", path, ("None", "Webhook"))
+    webhook = conversion.get("webhook")
+    if strategy != "Webhook":
+        if webhook is not None:
+            errors.forbidden(f"{path}.webhook", 'should not be set when strategy is not set to "Webhook"')
+        return
+    if webhook is None:
+        errors.required(f"{path}.webhookClientConfig", 'required when strategy is set to "Webhook"')
+        return
+    reviews = webhook.get("conversionReviewVersions") or ()
+    if not reviews:
+        errors.required(f"{path}.conversionReviewVersions")
+    elif "v1" not in reviews:
+        errors.invalid(f"{path}.conversionReviewVersions", list(reviews), "must include at least one of v1")
+    check_client_config(webhook.get("clientConfig") or {}, f"{path}.webhookClientConfig", errors)
+
+
+def _check_approval(metadata: Object, group: str, errors: Errors) -> None:
+    """Groups of the community are not for everyone (KEP-1111)."""
+    key = "api-approved.kubernetes.io"
+    policy = (metadata.get("annotations") or {}).get(key, "")
+    if not policy:
+        text = f"protected groups must have approval annotation {json.dumps(key)}, see {_APPROVAL}"
+        errors.required(f"metadata.annotations[{key}]", text)
+    elif not policy.startswith(("https://", "http://", "unapproved")):
+        errors.invalid(
+            f"metadata.annotations[{key}]",
+            policy,
+            f"protected groups must have approval annotation {json.dumps(key)} with either a URL or a reason starting "
+            f'with "unapproved", see {_APPROVAL}',
+        )
+
+
+def _check_names(spec: Object, names_: Object, metadata: Object, errors: Errors) -> None:
     group = spec.get("group")
     if group:
         errors.check("spec.group", group, names.subdomain(group))
         if "." not in group:
             errors.invalid("spec.group", group, "should be a domain with at least one dot")
         elif group.endswith((".k8s.io", ".kubernetes.io")):
-            errors.invalid("spec.group", group, "protected groups must have approval annotation")
+            _check_approval(metadata, group, errors)
     elif "group" in spec:
         errors.required("spec.group")
     for key in ("plural", "singular"):
@@ -84,9 +124,36 @@ def _check_versions(versions: list[Object], errors: Errors) -> None:
         else:
             _check_root(raw, where, errors)
         _check_columns(version.get("additionalPrinterColumns") or (), f"{path}.additionalPrinterColumns", errors)
+        _check_selectable(version.get("selectableFields") or (), raw, f"{path}.selectableFields", errors)
         scale = (version.get("subresources") or {}).get("scale")
         if scale is not None:
             _check_scale(scale, f"{path}.subresources.scale", errors)
+
+
+def _check_selectable(fields: Any, raw: Any, path: str, errors: Errors) -> None:
+    """Simple fields outside of metadata and lists, no more than 8."""
+    if len(fields) > MAX_SELECTABLE:
+        errors.too_many(path, len(fields), MAX_SELECTABLE)
+    errors.unique(fields, "jsonPath", path)
+    for index, field in enumerate(fields):
+        where, text = f"{path}[{index}].jsonPath", field.get("jsonPath") or ""
+        if not text:
+            errors.required(where)
+            continue
+        if _SIMPLE_PATH.fullmatch(text) is None:
+            errors.invalid(where, text, "is an invalid path: does not refer to a valid field")
+            continue
+        first, *rest = text[1:].split(".")
+        if first in ("metadata", "apiVersion", "kind"):
+            errors.invalid(where, text, f"must not point to fields in metadata, or to {first}")
+            continue
+        node = raw if isinstance(raw, dict) else {}
+        for key in (first, *rest):
+            node = (node.get("properties") or {}).get(key) or {}
+        if not node:
+            errors.invalid(where, text, "is an invalid path: does not refer to a valid field")
+        elif node.get("type") not in ("string", "boolean", "integer"):
+            errors.invalid(where, text, "must point to a field of type string, boolean or integer")
 
 
 def _check_scale(scale: Object, path: str, errors: Errors) -> None:
@@ -126,8 +193,29 @@ def _check_root(raw: Any, path: str, errors: Errors) -> None:
     if raw.get("nullable"):
         errors.forbidden(f"{path}.nullable", "nullable cannot be true at the root")
     _check_node(raw, path, errors, 0)
+    _check_metadata(raw, path, errors)
     if len(errors) == before:
+        schema = custom_schema(raw)
         _check_defaults(Schema(raw, definition_schema, custom=True), path, errors)
+        if schema.has_rules:
+            from weft.api.validation.rules import check_rule_definitions  # CEL is loaded for those who use it
+
+            check_rule_definitions(schema, path, errors)
+
+
+def _check_metadata(raw: Object, path: str, errors: Errors) -> None:
+    """Of metadata a schema may restrict the name and generateName; all else is the server's."""
+    metadata = (raw.get("properties") or {}).get("metadata")
+    if not isinstance(metadata, dict):
+        return
+    where = f"{path}.properties[metadata]"
+    if metadata.keys() - {"type", "properties", "description"}:
+        errors.forbidden(where, _IMPLICIT)
+    for key in sorted(set(metadata.get("properties") or ()) - {"name", "generateName"}):
+        errors.forbidden(
+            f"{where}.properties[{key}]",
+            _IMPLICIT,
+        )
 
 
 def _check_node(raw: Any, path: str, errors: Errors, depth: int) -> None:
@@ -161,6 +249,7 @@ def _check_node(raw: Any, path: str, errors: Errors, depth: int) -> None:
         except (re.error, TypeError) as error:
             errors.invalid(f"{path}.pattern", pattern, f"must be a valid regular expression, but isn't: {error}")
     _check_lists(raw, path, errors)
+    _check_extensions(raw, path, errors)
     properties, additional = raw.get("properties"), raw.get("additionalProperties")
     if properties and isinstance(additional, dict):
         errors.forbidden(f"{path}.additionalProperties", "additionalProperties and properties are mutual exclusive")
@@ -177,6 +266,57 @@ def _check_node(raw: Any, path: str, errors: Errors, depth: int) -> None:
         _check_node(items, f"{path}.items", errors, depth + 1)
     elif kind == "array":
         errors.required(f"{path}.items", "must be specified")
+
+
+_JUNCTORS = ("allOf", "anyOf", "oneOf")
+_VALUE_ONLY = ("additionalProperties", "default", "description", "nullable", "title", "type")
+
+
+def _check_extensions(raw: Object, path: str, errors: Errors) -> None:
+    """x-kubernetes-..., and that what stands in allOf and the like says nothing about the structure."""
+    preserve = "x-kubernetes-preserve-unknown-fields"
+    if raw.get(preserve) is False:
+        errors.invalid(f"{path}.{preserve}", False, "must be true or undefined")
+    if raw.get("x-kubernetes-embedded-resource"):
+        if raw.get("type") != "object":
+            errors.invalid(
+                f"{path}.type", raw.get("type", ""), "must be object if x-kubernetes-embedded-resource is true"
+            )
+        if not raw.get("x-kubernetes-preserve-unknown-fields") and not raw.get("properties"):
+            errors.required(
+                f"{path}.properties",
+                "must not be empty if x-kubernetes-embedded-resource is true without "
+                "x-kubernetes-preserve-unknown-fields",
+            )
+    kind = raw.get("x-kubernetes-map-type")
+    if kind is not None:
+        if kind not in ("atomic", "granular"):
+            errors.not_supported(f"{path}.x-kubernetes-map-type", kind, ("atomic", "granular"))
+        if raw.get("type") != "object":
+            errors.invalid(f"{path}.type", raw.get("type", ""), "must be object if x-kubernetes-map-type is specified")
+    if raw.get("x-kubernetes-int-or-string"):
+        return  # its anyOf of two types is the one exception
+    for key in _JUNCTORS:
+        for index, each in enumerate(raw.get(key) or ()):
+            _check_values_only(each, f"{path}.{key}[{index}]", errors)
+    if raw.get("not"):
+        _check_values_only(raw["not"], f"{path}.not", errors)
+
+
+def _check_values_only(raw: Any, path: str, errors: Errors) -> None:
+    if not isinstance(raw, dict):
+        errors.invalid(path, raw, "must be an object")
+        return
+    for key in (*_VALUE_ONLY, *(name for name in raw if name.startswith("x-kubernetes-"))):
+        if raw.get(key):
+            errors.forbidden(f"{path}.{key}", "must be empty to be structural")
+    for key, child in (raw.get("properties") or {}).items():
+        _check_values_only(child, f"{path}.properties[{key}]", errors)
+    if isinstance(raw.get("items"), dict):
+        _check_values_only(raw["items"], f"{path}.items", errors)
+    for key in _JUNCTORS:
+        for index, each in enumerate(raw.get(key) or ()):
+            _check_values_only(each, f"{path}.{key}[{index}]", errors)
 
 
 def _check_lists(raw: Object, path: str, errors: Errors) -> None:
