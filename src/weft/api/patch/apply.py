@@ -7,6 +7,8 @@ change what another owns is a conflict unless forced. Source: KEP-555, sigs.k8s.
 
 from typing import Any
 
+import orjson
+
 from weft.api.decoding import prune_value
 from weft.api.patch import fieldset
 from weft.api.patch.fieldset import Path, Trie
@@ -19,6 +21,8 @@ from weft.core.clock import rfc3339
 Object = dict[str, Any]
 
 _ANY = definition_schema("any")
+_FIELDS_OF_NEW: dict[tuple[Schema, bytes], Trie] = {}
+_REMEMBERED = 512
 _IDENTITY = ("apiVersion", "kind", "metadata")
 
 
@@ -129,14 +133,19 @@ def _of_new(
     new: Object, manager: str, schema: Schema, operation: str, subresource: str, now: float | None
 ) -> list[dict[str, Any]]:
     """What the general way comes to where there was nothing before: all is its maker's."""
-    fields = fieldset.of_new(_owned(new), schema)
-    if not fields:
-        return []
-    if not schema.custom:
-        fields.pop("f:status", None)  # a new object's status is the server's
-    mine = Manager(manager, operation, str(new.get("apiVersion", "")), subresource, _stamp(now), fields)
-    disown(mine.fields)
-    return encode([mine])
+    owned = _owned(new)
+    # The pods of one template differ in nothing that is owned: what was found for one holds for all.
+    key = (schema, orjson.dumps(owned))
+    fields = _FIELDS_OF_NEW.get(key)
+    if fields is None:
+        fields = fieldset.of_new(owned, schema)
+        if not schema.custom:
+            fields.pop("f:status", None)  # a new object's status is the server's
+        disown(fields)
+        if len(_FIELDS_OF_NEW) >= _REMEMBERED:
+            _FIELDS_OF_NEW.clear()
+        _FIELDS_OF_NEW[key] = fields
+    return encode([Manager(manager, operation, str(new.get("apiVersion", "")), subresource, _stamp(now), fields)])
 
 
 def _owned(obj: Object) -> Object:
