@@ -68,13 +68,14 @@ async def serve(root: Path, stop: asyncio.Event) -> None:
         if client is None:
             return
         parts.push_async_callback(client.close)
-        agent = NodeAgent(settings, client, engine, network, services=ServiceTable(settings, network.nftables), dns=dns)
+        table = ServiceTable(settings, network.nftables)
+        agent = NodeAgent(settings, client, engine, network, services=table, dns=dns)
         await agent.start()
         parts.push_async_callback(agent.close)
         tasks = Tasks()
         parts.push_async_callback(tasks.close)
         tasks.start("labs", LabAgent(settings, client).run)
-        tasks.start("BGP", BgpSpeaker(settings, client).run)
+        tasks.start("BGP", BgpSpeaker(settings, client, table).run)
         process.report("ready")
         await stop.wait()
 

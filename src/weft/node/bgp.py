@@ -7,7 +7,8 @@ node, what it announces, and the state of it in the BGPPeer's status. Services a
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import Any
+from ipaddress import IPv4Network, ip_address
+from typing import Any, Protocol
 
 from weft.api.gvr import ENDPOINTSLICES, NODES, SERVICES
 from weft.api.status import ApiError
@@ -26,12 +27,19 @@ logger = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
 
 
+class Reachable(Protocol):
+    """Who lets in what comes for the cluster addresses that were announced; `ServiceTable` does."""
+
+    async def announce(self, addresses: frozenset[str]) -> None: ...
+
+
 class BgpSpeaker:
     """`run` until it is cancelled; the peers are told that we leave, and withdraw what we announced."""
 
-    def __init__(self, settings: Settings, client: Client) -> None:
+    def __init__(self, settings: Settings, client: Client, table: Reachable) -> None:
         self._settings = settings
         self._client = client
+        self._table = table
         self._informers = Informers(client)
         self._peers = self._informers.of(BGP_PEERS)
         self._sessions: dict[str, tuple[Session, asyncio.Task[None]]] = {}
@@ -81,12 +89,27 @@ class BgpSpeaker:
                 task = asyncio.get_running_loop().create_task(session.run(), name=f"BGP session with {name}")
                 self._sessions[name] = (session, task)
         if not wanted:
+            await self._let_in(frozenset())
             return
         assert node is not None
         services, slices = self._informers.of(SERVICES).list(), self._informers.of(ENDPOINTSLICES).list()
         advertisements = self._advertisements()
-        for session, _ in self._sessions.values():
-            session.announce(announcements(session.peer, node, advertisements, services, slices))
+        told = {
+            name: announcements(session.peer, node, advertisements, services, slices)
+            for name, (session, _) in self._sessions.items()
+        }
+        prefixes = {each.prefix for found in told.values() for each in found}
+        addresses = {service["spec"].get("clusterIP") or "None" for service in services} - {"None"}
+        await self._let_in(frozenset(each for each in addresses if _within(each, prefixes)))
+        for name, found in told.items():
+            self._sessions[name][0].announce(found)
+
+    async def _let_in(self, addresses: frozenset[str]) -> None:
+        try:
+            await self._table.announce(addresses)
+        except (WeftError, OSError) as error:
+            logger.warning("cannot let in what comes for announced addresses: %s", error)
+            asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._wake)
 
     async def _node(self) -> Node:
         """Watches what else matters, from the first peer on."""
@@ -144,3 +167,8 @@ class BgpSpeaker:
         if session.message:
             said["message"] = session.message
         return [said]
+
+
+def _within(address: str, prefixes: set[IPv4Network]) -> bool:
+    parsed = ip_address(address)
+    return any(parsed in prefix for prefix in prefixes)

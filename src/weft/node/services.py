@@ -36,7 +36,8 @@ def service_ports(services: Iterable[Object], slices: Iterable[Object]) -> list[
         if name and each.get("addressType", "IPv4") == "IPv4":
             by_service.setdefault((metadata["namespace"], name), []).append(each)
     found = []
-    for service in services:
+    taken: set[tuple[str, str, int]] = set()  # what several services claim is of the first
+    for service in sorted(services, key=lambda each: (each["metadata"]["namespace"], each["metadata"]["name"])):
         metadata, spec = service["metadata"], service["spec"]
         address = spec.get("clusterIP")
         if spec.get("type") == "ExternalName" or not address or address == "None":
@@ -46,6 +47,9 @@ def service_ports(services: Iterable[Object], slices: Iterable[Object]) -> list[
             protocol = _PROTOCOLS.get(port.get("protocol", "TCP"))
             if protocol is None:
                 continue  # SCTP: the table knows TCP and UDP
+            ways = {outside: (outside, protocol, int(port["port"])) for outside in _external(service)}
+            external = tuple(outside for outside, way in ways.items() if way not in taken)
+            taken.update(ways.values())
             found.append(
                 ServicePort(
                     namespace=metadata["namespace"],
@@ -57,9 +61,20 @@ def service_ports(services: Iterable[Object], slices: Iterable[Object]) -> list[
                     node_port=int(port.get("nodePort") or 0),
                     endpoints=_endpoints(own, port),
                     client_affinity=spec.get("sessionAffinity") == "ClientIP",
+                    external=external,
                 )
             )
     return found
+
+
+def _external(service: Object) -> list[str]:
+    """The IPv4 addresses outside of the cluster by which a service is known."""
+    spec = service["spec"]
+    found = list(spec.get("externalIPs") or [])
+    if spec.get("type") == "LoadBalancer":
+        ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+        found += [each["ip"] for each in ingress if each.get("ip")]
+    return sorted({each for each in found if ":" not in each})
 
 
 def _endpoints(slices: Iterable[Object], port: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:

@@ -31,6 +31,13 @@ SLICE = {
 }
 
 
+class Nobody:
+    """There is no table of services here."""
+
+    async def announce(self, addresses: frozenset[str]) -> None:
+        pass
+
+
 class Rack:
     """A namespace with bgpd, a link to it, an API server, and the speaker on a loop in a thread."""
 
@@ -72,7 +79,7 @@ class Rack:
         server = await self._server.__aenter__()
         self.client = HttpClient.from_kubeconfig(server.settings.paths.node_kubeconfig)
         self.admin = HttpClient.from_kubeconfig(server.settings.paths.kubeconfig)
-        self._speaker = asyncio.create_task(BgpSpeaker(server.settings, self.client).run())
+        self._speaker = asyncio.create_task(BgpSpeaker(server.settings, self.client, Nobody()).run())
 
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)

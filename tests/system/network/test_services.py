@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from podnet import Network, ask, ask_udp, connect, new_settings
+from podnet import Network, ask, ask_udp, connect, new_settings, shell
 
 from weft.core.sandbox import Sandbox
 from weft.network.cluster.ruleset import ServicePort, base
@@ -179,3 +179,38 @@ async def test_many_services(network: Network, table: ServiceTable) -> None:
     with pytest.raises(ConnectionRefusedError):
         await ask(None, address(network, 200), 80)
     assert (await ask(None, address(network, 199), 80))[0] in "ab"
+
+
+async def test_machines_outside_reach_a_service_at_its_external_addresses(
+    network: Network, table: ServiceTable
+) -> None:
+    """An external address always, the cluster's own only once it has been announced."""
+    a, client = await served(network, "a"), await network.pod("client")
+    ns, third = f"out{network.settings.instance}", network.settings.pod_subnet.split(".")[1]
+    router, outside = f"10.252.{third}.1", f"10.252.{third}.2"
+    await shell("ip", "netns", "add", ns)
+    try:
+        await shell("ip", "link", "add", f"o{third}", "type", "veth", "peer", "name", "eth0", "netns", ns)
+        await shell("ip", "addr", "add", f"{router}/30", "dev", f"o{third}")
+        await shell("ip", "link", "set", f"o{third}", "up")
+        await shell("ip", "-n", ns, "addr", "add", f"{outside}/30", "dev", "eth0")
+        await shell("ip", "-n", ns, "link", "set", "eth0", "up")
+        await shell("ip", "-n", ns, "route", "add", "default", "via", router)
+
+        async def get(target: str) -> bool:
+            command = ["ip", "netns", "exec", ns, "timeout", "2", "bash", "-c", f"exec 3<>/dev/tcp/{target}/80"]
+            process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
+            return await process.wait() == 0
+
+        await table.apply([web(network, a, external=("203.0.113.99",))])
+        assert await get("203.0.113.99")
+        assert (await names(client, "203.0.113.99", 80, 2)) == {"a": 2}
+        assert not await get(address(network))
+        await table.announce(frozenset({address(network)}))
+        assert await get(address(network))
+        await table.announce(frozenset())
+        assert not await get(address(network))
+        await table.apply([web(network, a)])
+        assert not await get("203.0.113.99")
+    finally:
+        await shell("ip", "netns", "del", ns)

@@ -60,3 +60,10 @@ def test_names_of_services_and_of_headless_endpoints() -> None:
         f"_web._tcp.{db}": ((f"10-9-0-3.{db}", 8080), (f"db-0.{db}", 8080)),
     }
     assert found.pointers == {"10.1.0.9": shop, "10.9.0.2": f"db-0.{db}", "10.9.0.3": f"10-9-0-3.{db}"}
+
+
+def test_outside_addresses_are_of_the_first_service_that_claims_them() -> None:
+    balanced = {**service("b", type="LoadBalancer", externalIPs=["203.0.113.7", "2001:db8::7"]),
+                "status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.8"}, {"hostname": "x"}]}}}  # fmt: skip
+    found = service_ports([balanced, service("a", externalIPs=["203.0.113.7"])], [])
+    assert [(each.name, each.external) for each in found] == [("a", ("203.0.113.7",)), ("b", ("203.0.113.8",))]

@@ -36,6 +36,7 @@ def base(settings: Settings) -> str:
     return f"""table inet {table} {{
 {maps}map services {{ type ipv4_addr . inet_proto . inet_service : verdict; }}
 map node_ports {{ type inet_proto . inet_service : verdict; }}
+map external {{ type ipv4_addr . inet_proto . inet_service : verdict; }}
 set hairpin_ports {{ type ipv4_addr . ipv4_addr; }}
 set hairpin_services {{ type ipv4_addr . ipv4_addr; }}
 chain cluster {{ }}
@@ -72,8 +73,10 @@ add rule inet {table} host meta l4proto tcp dnat ip to tcp dport map @tcp_any
 add rule inet {table} host meta l4proto udp dnat ip to ip daddr . udp dport map @udp_at
 add rule inet {table} host meta l4proto udp dnat ip to udp dport map @udp_any
 add rule inet {table} prerouting iifname "{bridge}" jump cluster
+add rule inet {table} prerouting ip daddr . meta l4proto . th dport vmap @external
 add rule inet {table} prerouting jump host
 add rule inet {table} output jump cluster
+add rule inet {table} output ip daddr . meta l4proto . th dport vmap @external
 add rule inet {table} output jump host
 add rule inet {table} postrouting iifname "{bridge}" ip saddr {pods} oifname != "{bridge}" masquerade
 add rule inet {table} postrouting ip saddr 127.0.0.0/8 oifname "{bridge}" masquerade
@@ -144,7 +147,7 @@ def clear_ports(table: str) -> str:
 def clear_services(table: str, chains: Iterable[str]) -> str:
     """Takes all services away, `chains` being those that there are."""
     stale = [name for name in chains if name.startswith(CHAIN_PREFIX)]
-    text = "".join(f"flush map inet {table} {name}\n" for name in ("services", "node_ports"))
+    text = "".join(f"flush map inet {table} {name}\n" for name in ("services", "node_ports", "external"))
     text += f"flush set inet {table} hairpin_services\n"
     text += "".join(f"flush chain inet {table} {name}\n" for name in stale)
     return text + "".join(f"delete chain inet {table} {name}\n" for name in stale)
@@ -152,7 +155,10 @@ def clear_services(table: str, chains: Iterable[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ServicePort:
-    """One port of a service: where it is reached, and the (address, port) pairs that answer."""
+    """One port of a service: where it is reached, and the (address, port) pairs that answer.
+
+    `external` are addresses by which it is reached also from outside of this machine.
+    """
 
     namespace: str
     name: str
@@ -163,6 +169,7 @@ class ServicePort:
     node_port: int = 0
     endpoints: tuple[tuple[str, int], ...] = ()
     client_affinity: bool = False
+    external: tuple[str, ...] = ()
 
     @property
     def chain(self) -> str:
@@ -214,6 +221,8 @@ def _all_elements(side: Mapping[str, ServicePort]) -> dict[tuple[str, str, str],
         found["services", service.key, f" : goto {chain}"] = None
         if service.node_port:
             found["node_ports", f"{service.protocol} . {service.node_port}", f" : goto {chain}"] = None
+        for address in service.external:
+            found["external", f"{address} . {service.protocol} . {service.port}", f" : goto {chain}"] = None
         for address, _ in service.endpoints:
             found["hairpin_services", f"{address} . {address}", ""] = None
     return found

@@ -82,7 +82,8 @@ def service_sets(draw: st.DrawFn) -> dict[str, ServicePort]:
         address = free_addresses.pop(draw(st.integers(0, len(free_addresses) - 1)))
         node_port = free_ports.pop() if free_ports and draw(st.booleans()) else 0
         endpoints = tuple(sorted(draw(st.sets(pods, max_size=3))))
-        service = ServicePort("ns", name, "", address, "tcp", 80, node_port, endpoints, draw(st.booleans()))
+        external = tuple(sorted(draw(st.sets(st.sampled_from([f"203.0.113.{ord(name)}", f"198.51.100.{ord(name)}"])))))
+        service = ServicePort("ns", name, "", address, "tcp", 80, node_port, endpoints, draw(st.booleans()), external)
         found[service.chain] = service
     return found
 
