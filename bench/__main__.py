@@ -16,6 +16,7 @@ MODULES = (
     "lab_up",
     "kernel_routes",
     "route_table",
+    "api",
     "spf",
     "simulation",
 )
