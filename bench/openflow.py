@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.measure import Row
-from weft.network.dataplane.openflow import OpenVSwitch
+from weft.network.dataplane.openflow import Bridge, OpenVSwitch
 from weft.network.southbound.openflow import OpenFlowServer, Switch, match
 from weft.network.southbound.openflow import messages as m
 from weft.network.southbound.openflow.actions import ApplyActions, Output
@@ -47,7 +47,7 @@ async def _measure(directory: Path) -> dict[str, float]:
     await server.listen(("127.0.0.1", 0))
     await ovs.start()
     try:
-        await ovs.add_bridge("wbof", 1, f"tcp:127.0.0.1:{server.port}")
+        await ovs.apply([Bridge("wbof", 1, {}, f"tcp:127.0.0.1:{server.port}")])
         switch = await asyncio.wait_for(handler.switch, 20)
 
         async def ours(*, bundle: bool) -> None:

@@ -24,6 +24,7 @@ def teardown(settings: Settings, seconds: float) -> None:
     """Ends containers (SIGTERM, after `seconds` SIGKILL) and removes mounts, network, cgroups and run-time files."""
     _end_processes(lambda: container_processes(settings), seconds)
     _end_processes(lambda: monitors(settings), 2.0)
+    _end_processes(lambda: switches(settings), 2.0)
     _unmount(settings)
     _remove_network(settings)
     _unmount(settings)
@@ -71,6 +72,18 @@ def monitors(settings: Settings) -> set[int]:
         with contextlib.suppress(OSError):
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
             if words[0].endswith(b"conmon") and any(word.startswith((run + b"/", lib + b"/")) for word in words):
+                found.add(pid)
+    return found
+
+
+def switches(settings: Settings) -> set[int]:
+    """The Open vSwitch processes of labs, known by their sockets below the run directory."""
+    here = f"--unixctl={settings.paths.run}/".encode()
+    found = set()
+    for pid in _pids():
+        with contextlib.suppress(OSError):
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if words[0].endswith((b"ovsdb-server", b"ovs-vswitchd")) and any(word.startswith(here) for word in words):
                 found.add(pid)
     return found
 

@@ -9,8 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_interface, ip_network
+from ipaddress import ip_interface
 from typing import Any
 
 from weft.api.status import ApiError
@@ -25,18 +24,18 @@ from weft.core.workqueue import WorkQueue
 from weft.network.dataplane.linux import (
     DataLink,
     End,
-    Hop,
     LinuxDataplane,
     Namespace,
     NetworkState,
-    NodeRoute,
     Report,
 )
 from weft.network.topology.names import namespace_prefix
 from weft.network.topology.resources import NODE_FINALIZER, PARTS, ROUTING_POLICIES
 from weft.network.topology.units import parse_rate
+from weft.node.lab_openflow import FABRIC, LabSwitching, openflow_switches, port_name
 from weft.node.lab_routing import LabRouting, Learned, entries, policies_of
 from weft.node.lab_routing import status as routing_status
+from weft.node.lab_tables import routes_of
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +62,8 @@ class Lab:
 
 def desired_state(lab: Lab) -> NetworkState:
     """What the kernel should have for a lab. Links wait until both of their nodes are known."""
-    routes = {table["spec"]["node"]: _routes(table) for table in lab.tables}
+    fabric = openflow_switches(lab.nodes)
+    routes = {table["spec"]["node"]: routes_of(table) for table in lab.tables}
     namespaces = tuple(
         Namespace(
             name,
@@ -73,43 +73,26 @@ def desired_state(lab: Lab) -> NetworkState:
             routes=routes.get(name, ()),
         )
         for name, node in sorted(lab.nodes.items())
+        if name not in fabric
     )
+    if fabric:
+        namespaces += (Namespace(FABRIC, ports=True),)
     links = []
     for link in lab.links:
         spec = link["spec"]
-        a, b = (_end(end) for end in spec["endpoints"])
-        if a.namespace in lab.nodes and b.namespace in lab.nodes:
+        if all(end["node"] in lab.nodes for end in spec["endpoints"]):
+            a, b = (_end(end, spec["name"], fabric) for end in spec["endpoints"])
             rate = parse_rate(spec["capacity"]) if spec.get("capacity") else 0
             up, mtu = spec.get("state") != "down", spec.get("mtu", DEFAULT_MTU)
             links.append(DataLink(spec["name"], (a, b), mtu=mtu, rate=rate, up=up))
     return NetworkState(namespaces, tuple(sorted(links, key=lambda link: link.name)))
 
 
-def _end(raw: Object) -> End:
+def _end(raw: Object, link: str, fabric: frozenset[str]) -> End:
+    if raw["node"] in fabric:
+        return End(FABRIC, port_name(raw["node"], link))
     addresses = (ip_interface(raw["address"]),) if raw.get("address") else ()
     return End(raw["node"], raw["interface"], addresses)
-
-
-# The same few texts stand in the tables of all nodes, and reading them is what takes the time.
-@lru_cache(16384)
-def _network(text: str) -> IPv4Network | IPv6Network:
-    return ip_network(text)
-
-
-@lru_cache(16384)
-def _address(text: str) -> IPv4Address | IPv6Address:
-    return ip_address(text)
-
-
-def _routes(table: Object) -> tuple[NodeRoute, ...]:
-    return tuple(
-        NodeRoute(
-            _network(route["destination"]),
-            tuple(Hop(hop["interface"], _address(hop["via"]), hop.get("weight", 1)) for hop in route["nextHops"]),
-            route.get("metric", 0),
-        )
-        for route in table["spec"].get("routes") or []
-    )
 
 
 def statuses(
@@ -166,6 +149,7 @@ class LabAgent:
         self._tell: WorkQueue[LabKey] = WorkQueue(self._clock, base_delay=0.05, max_delay=5.0)
         self._planes: dict[LabKey, LinuxDataplane] = {}
         self._routings: dict[LabKey, LabRouting] = {}
+        self._switching = LabSwitching(settings.instance, settings.paths.run, self._tell_again, self._queue.add)
         self._watching: dict[LabKey, asyncio.Task[None]] = {}
         self._outcomes: dict[LabKey, Outcome] = {}
         self._last: dict[LabKey, Outcome] = {}
@@ -200,6 +184,7 @@ class LabAgent:
             for routing in self._routings.values():
                 await routing.close(leave=True)
             self._routings.clear()
+            await self._switching.close()
             for plane in self._planes.values():
                 plane.close()
             self._planes.clear()
@@ -253,6 +238,8 @@ class LabAgent:
             state = desired_state(lab)
             report = await plane.apply(state)
             report = await self._route(key, plane, lab, report)
+            switching = await self._switching.apply(key, lab.nodes, lab.links, plane.path)
+            report = replace(report, errors={**switching, **report.errors})
         except (WeftError, OSError, ValueError) as error:
             logger.warning("cannot set up a lab", extra={"lab": "/".join(key), "error": str(error)})
             report = Report({**dict.fromkeys(lab.nodes, str(error)), _WHOLE: str(error)})
@@ -330,11 +317,14 @@ class LabAgent:
             return
         lab, state, report = outcome
         prefix = namespace_prefix(self._settings.instance, *key)
-        netns = {name: f"{prefix}-{name}" for name in lab.nodes}
+        fabric = openflow_switches(lab.nodes)
+        netns = {name: f"{prefix}-{FABRIC if name in fabric else name}" for name in lab.nodes}
         learned = self._routings[key].learned if key in self._routings else {}
-        writes: list[Awaitable[Any]] = [
-            self._write_status(obj, status) for obj, status in statuses(lab, state, report, netns, learned)
-        ]
+        told = statuses(lab, state, report, netns, learned)
+        for obj, status in told:
+            if obj["kind"] == "Switch" and status["phase"] != "Failed":
+                status |= self._switching.status(key, obj["spec"]["node"])
+        writes: list[Awaitable[Any]] = [self._write_status(obj, status) for obj, status in told]
         if _WHOLE not in report.errors:
             writes += [self._let_go(obj) for obj in lab.leaving]
         results = await asyncio.gather(*writes, return_exceptions=True)

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from weft.network.dataplane.openflow import FabricController, OpenFlowDataplane, OpenVSwitch
+from weft.network.dataplane.openflow import Bridge, FabricController, OpenFlowDataplane, OpenVSwitch
 
 PAIRS = ((1, 2), (2, 3), (3, 4), (4, 1))
 
@@ -49,7 +49,7 @@ class Controller:
         """All links, that many hosts, and a round of decisions on that."""
         await until(lambda: len(self.brain.fabric.links) == 8 and len(self.brain.fabric.hosts) >= hosts)
         rounds = self.brain.applied
-        self.brain._change()
+        self.brain.recheck()
         await until(lambda: self.brain.applied > rounds)
 
 
@@ -73,6 +73,7 @@ class Square:
     async def start(self) -> None:
         self.port = await self.controller.start()
         await self.ovs.start()
+        bridges = []
         for at, to in PAIRS:
             await run("ip", "link", "add", self.end(at, to), "up", "type", "veth", "peer", self.end(to, at))
             await run("ip", "link", "set", self.end(to, at), "up")
@@ -88,7 +89,9 @@ class Square:
             await run("ip", "-n", name, "link", "set", "eth0", "address", f"02:00:00:00:00:0{number}", "up")
             await run("ip", "netns", "exec", name, "ethtool", "-K", "eth0", "tx", "off")
             ports = [f"{self.tag}p{number}", *[self.end(a, b) for p in PAIRS for a, b in (p, p[::-1]) if a == number]]
-            await self.ovs.add_bridge(self.bridge(number), number, f"tcp:127.0.0.1:{self.port}", ports)
+            numbers = {port: at for at, port in enumerate(ports, 1)}
+            bridges.append(Bridge(self.bridge(number), number, numbers, f"tcp:127.0.0.1:{self.port}"))
+        await self.ovs.apply(bridges)
 
     async def restart_controller(self) -> None:
         await self.controller.stop()

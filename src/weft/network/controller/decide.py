@@ -12,7 +12,7 @@ from typing import Any
 
 from weft.network.controller.routes import NextHop, Route, compute_routes
 from weft.network.topology.addresses import Addresses, allocate
-from weft.network.topology.model import Endpoint, Link, State, Topology
+from weft.network.topology.model import Endpoint, Link, State, Switch, Topology
 from weft.network.topology.names import interface_name
 from weft.network.topology.resources import object_name
 from weft.network.topology.writer import link_spec, router_spec
@@ -43,7 +43,7 @@ def decide(topology: Topology, states: Mapping[str, State], failed: frozenset[st
     for router in topology.routers:
         loopback = {"loopback": f"{addresses.loopbacks[router.name]}/32"}
         parts.append(_part("Router", lab, router.name, loopback | router_spec(router)))
-    parts += [_part("Switch", lab, switch.name, {}) for switch in topology.switches]
+    parts += [_part("Switch", lab, switch.name, _switch(switch)) for switch in topology.switches]
     for host in topology.hosts:
         address = addresses.of_node(topology, host.name)
         parts.append(_part("Host", lab, host.name, {"address": str(address)} if address else {}))
@@ -52,6 +52,10 @@ def decide(topology: Topology, states: Mapping[str, State], failed: frozenset[st
         spec: Object = {"topology": lab, "node": node, "routes": [_route(route) for route in table]}
         parts.append(Part("RouteTable", object_name(node, lab), spec))
     return parts
+
+
+def _switch(switch: Switch) -> Object:
+    return {"dataplane": switch.dataplane} if switch.dataplane != "linux" else {}
 
 
 def _part(kind: str, lab: str, node: str, spec: Object) -> Part:

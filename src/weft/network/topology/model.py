@@ -44,11 +44,13 @@ __all__ = [
     "State",
     "StaticRoute",
     "Switch",
+    "SwitchDataplane",
     "Topology",
     "routing_of",
 ]
 
 State = Literal["up", "down"]
+SwitchDataplane = Literal["linux", "openflow"]
 Action = Literal["cut", "restore", "flap", "loss", "reorder", "partition", "heal", "kill", "start"]
 ACTIONS: tuple[Action, ...] = ("cut", "restore", "flap", "loss", "reorder", "partition", "heal", "kill", "start")
 
@@ -77,9 +79,10 @@ def routing_of(router: Router) -> RoutingSettings:
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """A node that joins its links into one Ethernet segment."""
+    """A node that joins its links into one Ethernet segment: a bridge of the kernel, or a datapath of Open vSwitch."""
 
     name: str
+    dataplane: SwitchDataplane = "linux"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from weft.api.validation import FieldError
 from weft.core.errors import InvalidError
 from weft.network.topology.addresses import Addresses, allocate
 from weft.network.topology.fields import Fields, Object
-from weft.network.topology.model import Endpoint, Host, Link, Router, State, Switch, Topology
+from weft.network.topology.model import Endpoint, Host, Link, Router, State, Switch, SwitchDataplane, Topology
 from weft.network.topology.routing_reader import read_bfd, read_defaults, read_own, read_static
 from weft.network.topology.schedule_reader import read_schedule
 from weft.network.topology.units import parse_delay, parse_loss, parse_rate
@@ -21,6 +21,7 @@ from weft.network.topology.units import parse_delay, parse_loss, parse_rate
 V = TypeVar("V")
 
 _STATES: tuple[State, ...] = ("up", "down")
+_SWITCHES: tuple[SwitchDataplane, ...] = ("linux", "openflow")
 _MAX_COST = 65535
 # What IPv4 must be able to send (RFC 791, 3.1), and what Linux lets an interface send.
 _MIN_MTU, _MAX_MTU = 68, 65535
@@ -49,10 +50,12 @@ class _Reader(Fields):
         name = self.name("metadata.name", metadata.get("name"))
         spec = self.typed("spec", obj.get("spec"), dict, {})
         self.routing = read_defaults(self, "spec.routing", spec.get("routing"))
+        switching = self.typed("spec.switching", spec.get("switching"), dict, {})
+        self.switching = self.choice("spec.switching.dataplane", switching.get("dataplane"), _SWITCHES, "linux")
         self.places: dict[str, tuple[float, float]] = {}
         taken: set[str] = set()
         routers = tuple(self._nodes(spec, "routers", self._router, taken))
-        switches = tuple(self._nodes(spec, "switches", lambda path, raw, node: Switch(node), taken))
+        switches = tuple(self._nodes(spec, "switches", self._switch, taken))
         hosts = tuple(self._nodes(spec, "hosts", lambda path, raw, node: Host(node), taken))
         if not taken and not self.errors:
             self.required("spec.routers", "a lab needs at least one router, switch or host")
@@ -95,6 +98,9 @@ class _Reader(Fields):
         loopback = self.text(f"{path}.loopback", raw.get("loopback"), _loopback, None)
         settings = read_own(self, path, raw, self.routing)
         return Router(name, loopback, settings, read_static(self, f"{path}.static", raw.get("static")))
+
+    def _switch(self, path: str, raw: Object, name: str) -> Switch:
+        return Switch(name, self.choice(f"{path}.dataplane", raw.get("dataplane"), _SWITCHES, self.switching))
 
     def _place(self, path: str, raw: object, name: str) -> None:
         if raw is None:
@@ -192,7 +198,7 @@ class _Reader(Fields):
         return Endpoint(node, address)
 
     def _check_switches(self, topology: Topology) -> None:
-        """Frames on a ring of switches would go round for ever."""
+        """Frames on a ring of switches would go round for ever, but where a controller says how they go."""
         parent = {name: name for name in topology.switch_names}
 
         def find(name: str) -> str:
@@ -200,13 +206,17 @@ class _Reader(Fields):
                 name = parent[name]
             return name
 
-        for index, link in enumerate(topology.links):
-            path = f"spec.links[{index}]"
+        links = [(f"spec.links[{index}]", link) for index, link in enumerate(topology.links)]
+        controlled = {switch.name for switch in topology.switches if switch.dataplane == "openflow"}
+        fabric = [each for each in links if {each[1].a.node, each[1].b.node} <= controlled]
+        for _, link in fabric:
+            parent[find(link.a.node)] = find(link.b.node)
+        for path, link in links:
             on_switch = [end for end in (link.a, link.b) if end.node in topology.switch_names]
             for end in on_switch:
                 if end.address is not None:
                     self.invalid(f"{path}.endpoints", str(end.address), f"{end.node} is a switch and has no address")
-            if len(on_switch) == 2:
+            if len(on_switch) == 2 and (path, link) not in fabric:
                 a, b = find(link.a.node), find(link.b.node)
                 if a == b:
                     self.invalid(f"{path}.endpoints", link.name, "this link closes a ring of switches")

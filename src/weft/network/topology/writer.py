@@ -7,7 +7,7 @@ next: `weft lab convert` and `generate`, which write YAML, and `weft.network.con
 from typing import Any
 
 from weft.network.routing.authentication import Authentication
-from weft.network.topology.model import Endpoint, Link, Router, ScheduledEvent, Topology
+from weft.network.topology.model import Endpoint, Host, Link, Router, ScheduledEvent, Switch, Topology
 from weft.network.topology.resources import API_VERSION
 from weft.network.topology.settings import (
     AreaSettings,
@@ -32,7 +32,7 @@ def write_topology(topology: Topology) -> Object:
     places = topology.places
     spec["routers"] = [_router(router, topology) for router in topology.routers]
     for field, nodes in (("switches", topology.switches), ("hosts", topology.hosts)):
-        spec[field] = [{"name": node.name, **_location(places.get(node.name))} for node in nodes]
+        spec[field] = [{"name": node.name, **_switch(node), **_location(places.get(node.name))} for node in nodes]
     spec["links"] = [_link(link) for link in topology.links]
     spec["schedule"] = [_event(event) for event in topology.schedule]
     return {
@@ -103,6 +103,10 @@ def _router(router: Router, topology: Topology) -> Object:
     if router.static:
         found["static"] = [_static(route) for route in router.static]
     return found | _location(topology.places.get(router.name))
+
+
+def _switch(node: Switch | Host) -> Object:
+    return {"dataplane": node.dataplane} if isinstance(node, Switch) and node.dataplane != "linux" else {}
 
 
 def _location(place: tuple[float, float] | None) -> Object:

@@ -19,7 +19,7 @@ def settings(namespace: Namespace, interfaces: Iterable[str]) -> dict[str, str]:
         # A link-local address could not be used for a second (RFC 4862); the MAC addresses here are the kernel's own.
         "ipv6/conf/default/accept_dad": "0",
     }
-    if namespace.bridge:
+    if namespace.bridge or namespace.ports:
         # A switch forwards frames; with an address on each port it would have a lot of its own to do and to say.
         wanted["ipv6/conf/default/disable_ipv6"] = "1"
     if namespace.forward:

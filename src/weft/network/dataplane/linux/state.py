@@ -50,7 +50,7 @@ class LocalSegment:
 @dataclass(frozen=True, slots=True)
 class Namespace:
     """A node. `loopback` are addresses of its `lo`; `forward` makes it a router, `bridge` a switch: all of its links
-    are ports of one bridge."""
+    are ports of one bridge, `ports` one whose links are ports of a switch that is not the kernel's."""
 
     name: str
     forward: bool = False
@@ -58,6 +58,7 @@ class Namespace:
     routes: tuple[NodeRoute, ...] = ()
     local_segments: tuple[LocalSegment, ...] = ()
     bridge: bool = False
+    ports: bool = False
 
 
 @dataclass(frozen=True, slots=True)

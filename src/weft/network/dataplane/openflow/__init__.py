@@ -3,10 +3,10 @@
 from weft.network.dataplane.openflow.dataplane import OpenFlowDataplane, Report
 from weft.network.dataplane.openflow.fabric import End, Fabric, decide
 from weft.network.dataplane.openflow.learning import FabricController
-from weft.network.dataplane.openflow.ovs import OpenVSwitch
+from weft.network.dataplane.openflow.ovs import Bridge, OpenVSwitch
 from weft.network.dataplane.openflow.state import DatapathState, Flow, Group, Owner
 
 __all__ = [
-    "DatapathState", "End", "Fabric", "FabricController", "Flow", "Group", "OpenFlowDataplane", "OpenVSwitch",
+    "Bridge", "DatapathState", "End", "Fabric", "FabricController", "Flow", "Group", "OpenFlowDataplane", "OpenVSwitch",
     "Owner", "Report", "decide",
 ]  # fmt: skip

@@ -44,6 +44,7 @@ class OpenFlowDataplane:
         self.listener = listener
         self.server = OpenFlowServer(self)
         self.switches: dict[int, Switch] = {}
+        self.held: dict[int, tuple[int, int]] = {}  # our flows and groups in each switch, as last read and set up
         self._desired: dict[int, DatapathState] = {}
         self._locks: dict[int, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -87,6 +88,7 @@ class OpenFlowDataplane:
                 if done.failures:
                     first = done.failures[0]
                     raise WeftError(f"cannot set up datapath {datapath:#x}: message {first.index}: {first.error}")
+            self.held[datapath] = len(desired.flows), len(desired.groups)
             return len(mods)
 
     async def flows(self, switch: Switch) -> list[m.FlowStats]:
@@ -124,5 +126,6 @@ class OpenFlowDataplane:
     def disconnected(self, switch: Switch, cause: str) -> None:
         if self.switches.get(switch.datapath) is switch:
             del self.switches[switch.datapath]
+            self.held.pop(switch.datapath, None)
             if self.listener is not None:
                 self.listener.left(switch.datapath)

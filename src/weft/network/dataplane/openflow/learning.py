@@ -8,6 +8,7 @@ acting on half of them would take good flows away. A switch that is out of reach
 
 import asyncio
 import logging
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address
 
 from weft.network.dataplane.openflow.dataplane import OpenFlowDataplane
@@ -30,6 +31,8 @@ class FabricController:
         self.hosts: dict[int, End] = {}
         self.addresses: dict[IPv4Address, int] = {}
         self.applied = 0  # rounds; for those who wait for one
+        self.changed: Callable[[], None] = lambda: None  # called when any of this has
+        self.lost: Callable[[int], None] = lambda _: None  # called with a datapath that is out of reach
         self._datapaths: set[int] = set()
         self._changed = asyncio.Event()
         self._first_change = self._last_change = 0.0
@@ -56,6 +59,19 @@ class FabricController:
 
     def _is_up(self, link: Link) -> bool:
         return all(end in self.ports and self.ports[end].is_up for end in link)
+
+    def recheck(self) -> None:
+        """Decides and sets up again soon, though nothing has changed: somebody may have, in a switch."""
+        self._change()
+
+    def forget(self, datapaths: Iterable[int]) -> None:
+        """Switches that are no more, not just out of reach."""
+        gone = set(datapaths)
+        self._datapaths -= gone
+        self.ports = {end: port for end, port in self.ports.items() if end.datapath not in gone}
+        self.links = {link: at for link, at in self.links.items() if not gone & {each.datapath for each in link}}
+        self.hosts = {mac: end for mac, end in self.hosts.items() if end.datapath not in gone}
+        self._change()
 
     def _change(self, *, urgent: bool = False) -> None:
         self._last_change = asyncio.get_running_loop().time()
@@ -84,6 +100,7 @@ class FabricController:
 
     def left(self, datapath: int) -> None:
         """Its links stay: what is out of our reach still forwards."""
+        self.lost(datapath)
 
     def received(self, datapath: int, message: m.Message) -> None:
         match message:
@@ -98,6 +115,7 @@ class FabricController:
         was_up = end in self.ports and self.ports[end].is_up
         if status.reason == m.PortReason.DELETE:
             self.ports.pop(end, None)
+            self.hosts = {mac: at for mac, at in self.hosts.items() if at != end}
         else:
             self.ports[end] = status.port
         if was_up and not (end in self.ports and self.ports[end].is_up):
@@ -106,6 +124,7 @@ class FabricController:
             self._change(urgent=True)
         elif not was_up:
             self._send_probes(end.datapath)
+        self.changed()
 
     def _packet(self, datapath: int, message: m.PacketIn) -> None:
         port = message.match.get("in_port")
@@ -196,6 +215,7 @@ class FabricController:
             self._changed.clear()
             report = await self.plane.apply(decide(self.fabric, self.plane.owner))
             self.applied += 1
+            self.changed()
             if report.errors:
                 log.warning("cannot set up all switches", extra={"errors": report.errors})
                 self._change()
