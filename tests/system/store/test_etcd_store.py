@@ -55,7 +55,7 @@ def test_store_agrees_with_a_model(member: Etcd) -> None:
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=6, stateful_step_count=15, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+            max_examples=5, stateful_step_count=12, deadline=None, suppress_health_check=[HealthCheck.too_slow]
         ),
     )
 
@@ -129,16 +129,15 @@ async def test_no_event_is_lost_or_doubled_when_etcd_dies_and_returns() -> None:
 
         tasks = [asyncio.create_task(write(worker)) for worker in range(8)]
         watching = asyncio.create_task(watch())
-        for _ in range(2):
-            await asyncio.sleep(0.4)
-            member.end(signal.SIGKILL)
-            await asyncio.sleep(0.4)
-            before = len(acknowledged)
-            member.start()
-            for _ in range(100):
-                await asyncio.sleep(0.05)
-                if len(acknowledged) > before + 20:
-                    break
+        await asyncio.sleep(0.4)
+        member.end(signal.SIGKILL)
+        await asyncio.sleep(0.2)
+        before = len(acknowledged)
+        member.start()
+        for _ in range(200):
+            await asyncio.sleep(0.05)
+            if len(acknowledged) > before + 20:
+                break
         going = False
         await asyncio.gather(*tasks)
         present = {item.key for item in (await store.range("/")).items}
