@@ -13,11 +13,13 @@ from typing import Any, TypeVar
 
 import click
 
+from weft.cli import lab_kernel
 from weft.cli.lab_file import LabFile, read_lab, write_lab
 from weft.cli.lab_view import LabView, choose, labs, settle
 from weft.cli.main import need_root, settings_of
 from weft.client.base import Client, Object
 from weft.core.errors import UnsupportedError, WeftError
+from weft.core.settings import is_root
 
 T = TypeVar("T")
 _SECONDS = 30.0
@@ -150,7 +152,7 @@ async def _take_down(client: Client, name: str | None, timeout: float) -> str:
 @lab_option
 @click.pass_context
 def cut(ctx: click.Context, link: str, name: str | None) -> None:
-    """Take LINK down, and wait until routes lead around it."""
+    """Take LINK down, and wait until routes lead around it: those of routers' own protocols until they rest."""
     _change_link(ctx, link, name, "down", "cut")
 
 
@@ -171,12 +173,20 @@ def _change_link(ctx: click.Context, link: str, name: str | None, state: str, ve
         if obj["spec"].get("state", "up") == state:
             return f"link {shown} is {'cut' if state == 'down' else 'up'} already"
         before = _tables(view)
+        seen = is_root() and bool(lab_kernel.speakers(view))
+        found = lab_kernel.read_tables(view) if seen else {}
         began = time.monotonic()
         await set_state(client, obj["metadata"]["name"], namespace, state)
+        following = asyncio.create_task(lab_kernel.follow(view, found, began)) if seen else None
         after = await settle(client, view.name, namespace, _SECONDS)
         took = time.monotonic() - began
         changed = sum(before.get(key) != table for key, table in _tables(after).items())
-        return f"link {shown} is {verb}; {changed} route tables changed, all in the kernel after {took * 1000:.0f} ms"
+        said = f"link {shown} is {verb}"
+        if changed or not lab_kernel.speakers(view):
+            said += f"; {changed} route tables changed, all in the kernel after {took * 1000:.0f} ms"
+        if following is None:
+            return said
+        return f"{said}; {await following}"
 
     click.echo(with_client(ctx, work))
 
@@ -233,8 +243,11 @@ def _protocols(status: Object) -> str:
 @lab_option
 @click.pass_context
 def path(ctx: click.Context, a: str, b: str, name: str | None) -> None:
-    """Show the ways from node A to node B that the route tables say."""
-    ways = _view(ctx, name).ways(a, b)
+    """Show the ways from node A to node B by the route tables, and by what routers found by their own protocols."""
+    view = _view(ctx, name)
+    if lab_kernel.speakers(view):
+        need_root("see the routes that routers have found")
+    ways = view.ways(a, b, lab_kernel.read_tables(view))
     if not ways:
         raise WeftError(f"there is no way from {a} to {b}")
     for nodes, cost in ways:

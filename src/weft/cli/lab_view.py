@@ -5,8 +5,9 @@ In: a client. Out: nodes, addresses, links, the state of the whole, and the ways
 
 import asyncio
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_interface
+from ipaddress import IPv4Network, ip_address, ip_interface
 from pathlib import Path
 
 from weft.api.gvr import TOPOLOGIES
@@ -23,6 +24,8 @@ from weft.network.topology.resources import LAB_LABEL, NODE_KINDS, PARTS, object
 _POLL_SECONDS = 0.02
 _FAILURES = 15
 MAX_WAYS = 64
+# Routes by destination: (address of the next node, or empty where it is on the link; interface) of each next hop.
+Found = Mapping[IPv4Network, Sequence[tuple[str, str]]]
 
 
 async def labs(client: Client) -> list[Object]:
@@ -133,12 +136,15 @@ class LabView:
         states, failed = link_states(self.parts)
         return failed | {name for name, state in states.items() if state == "down"}
 
-    def ways(self, source: str, target: str) -> list[tuple[list[str], int]]:
-        """All ways from node to node by the route tables, at most MAX_WAYS: the nodes and the cost of each."""
+    def ways(
+        self, source: str, target: str, found_by: Mapping[str, Found] | None = None
+    ) -> list[tuple[list[str], int]]:
+        """All ways from node to node by the route tables, at most MAX_WAYS: the nodes and the cost of each. `found_by`
+        are the routes of routers that find them themselves, by router."""
         self.node(source)
         address = self.address(target)
         found: list[tuple[list[str], int]] = []
-        self._follow([source], 0, target, address, self.owners(), found)
+        self._follow([source], 0, target, address, self.owners(), found_by or {}, found)
         return found
 
     def _follow(
@@ -148,6 +154,7 @@ class LabView:
         target: str,
         address: str,
         owners: dict[str, str],
+        found_by: Mapping[str, Found],
         found: list[tuple[list[str], int]],
     ) -> None:
         node = way[-1]
@@ -168,10 +175,12 @@ class LabView:
         routes = self.parts.get(("RouteTable", object_name(node, self.name)))
         for route in (routes["spec"].get("routes") or []) if routes else []:
             table.add_route(route["destination"], [(hop["via"], hop["interface"]) for hop in route["nextHops"]])
+        for destination, hops in found_by.get(node, {}).items():
+            table.add_route(destination, [(via or address, interface) for via, interface in hops])
         for via, interface in table.lookup(ip_address(address)) or []:
             step = owners.get(via)
             if step is not None and step not in way and interface in costs and len(found) < MAX_WAYS:
-                self._follow([*way, step], cost + costs[interface], target, address, owners, found)
+                self._follow([*way, step], cost + costs[interface], target, address, owners, found_by, found)
 
 
 async def settle(client: Client, name: str, namespace: str, seconds: float) -> LabView:

@@ -447,8 +447,10 @@ def test_ospf_with_areas_finds_the_ways_and_tells_of_its_neighbors(world: World)
         "h1 reaches h5", lambda: world.inside("h1", "ping", "-c1", "-W1", "10.1.1.2", lab="ospf_areas").returncode == 0
     )
     assert world.way("h1", "h5", "ospf-areas") == ["r1", "r2", "r3", "r4", "r5", "h5"]
-    world.lab("cut", "r2-r3", "--lab", "ospf-areas")
-
+    assert world.lab("path", "h1", "h5", "--lab", "ospf-areas").startswith("h1 r1 r2 r3 r4 r5 h5  cost ")
+    said = world.lab("cut", "r2-r3", "--lab", "ospf-areas")
+    assert re.search(r"link r2-r3 is cut; the routes of [2-5] routers are others, the last after \d+ ms; nothing", said)
+    assert world.lab("path", "h1", "h5", "--lab", "ospf-areas").startswith("h1 r1 r2 r4 r5 h5  cost ")
     until("the way over r2-r4", lambda: world.way("h1", "h5", "ospf-areas") == ["r1", "r2", "r4", "r5", "h5"])
     [process] = [
         int(each.name)
