@@ -40,6 +40,7 @@ class Etcd:
         client, peer = f"{self.scheme}://{self.endpoint}", f"http://127.0.0.1:{self.cluster[self.name]}"
         members = ",".join(f"{name}=http://127.0.0.1:{port}" for name, port in self.cluster.items())
         command = ["etcd", "--name", self.name, "--data-dir", str(self.directory / self.name), "--log-level", "error"]
+        command += ["--heartbeat-interval", "50", "--election-timeout", "250"]  # a new leader soon
         command += ["--listen-client-urls", client, "--advertise-client-urls", client]
         command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", members]
         self.process = subprocess.Popen([*command, *self.options], stderr=subprocess.DEVNULL)
