@@ -60,7 +60,7 @@ async def _control(api: "ApiServer") -> None:
     from weft.scheduler.scheduler import Scheduler
 
     context = runner.Context(api.local)
-    controllers = _controllers(context, api)
+    controllers = controllers_of(context, api)
     scheduler = Scheduler(api.local, informers=context.informers)
     tasks = Tasks()
     try:
@@ -81,7 +81,7 @@ async def _lead(api: "ApiServer") -> None:
     await Election(api.local, "weft-controllers", identity).lead(partial(_control, api))
 
 
-def _controllers(context: "runner.Context", api: "ApiServer") -> "Sequence[runner.Controller]":
+def controllers_of(context: "runner.Context", api: "ApiServer") -> "Sequence[runner.Controller]":
     from weft.controllers.cronjob import CronJobController
     from weft.controllers.daemonset_controller import DaemonSetController
     from weft.controllers.deployment import DeploymentController
