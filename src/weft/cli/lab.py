@@ -41,7 +41,7 @@ def with_client(ctx: click.Context, work: Callable[[Client], Awaitable[T]]) -> T
         raise WeftError(f"weft is not up in {settings.paths.root}: start it with `weft up --detach`")
 
     async def run() -> T:
-        async with HttpClient.from_kubeconfig(settings.paths.kubeconfig) as client:
+        async with HttpClient.from_kubeconfig(settings.paths.kubeconfig.resolve()) as client:
             return await work(client)
 
     return asyncio.run(run())

@@ -119,6 +119,28 @@ def server(ctx: click.Context, /, **options: Any) -> None:
 
 
 @main.command()
+@click.option(
+    "--kubeconfig",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Of the cluster; its current context is used.",
+)
+@click.option("--node-name", help="Name of this node, as the cluster has it.  [weft]")
+@click.pass_context
+def network(ctx: click.Context, /, kubeconfig: Path, **options: Any) -> None:
+    """Run only labs and BGP, for any Kubernetes, in the foreground; `weft lab` with the same --root then means it.
+
+    It brings the definitions of net.weft.dev to the cluster. Of several of these on one cluster one works at a time.
+    """
+    need_root("run labs")
+    from weft.cli import process
+    from weft.cli.network import serve
+
+    Settings.load_or_create(ctx.obj, **_given(options))
+    ctx.exit(process.main("network", serve(kubeconfig), ["network", str(ctx.obj)]))
+
+
+@main.command()
 @click.option("--time", "-t", "seconds", type=float, default=10.0, show_default=True, help="Grace for containers.")
 @click.option("--purge", is_flag=True, help="Also remove images, volumes, resources and configuration.")
 @click.pass_context
