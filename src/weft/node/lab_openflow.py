@@ -124,7 +124,7 @@ class LabSwitching:
     async def _open(self, key: LabKey, directory: Path, namespace: Path) -> _Lab:
         directory.mkdir(parents=True, exist_ok=True)
         plane = OpenFlowDataplane("/".join((self._instance, *key)))
-        controller = FabricController(plane, settle=SETTLE_SECONDS, probe_every=PROBE_SECONDS)
+        controller = FabricController(plane, settle=SETTLE_SECONDS, probe_every=PROBE_SECONDS, spread_udp=True)
         controller.changed = lambda: self._changed(key)
         controller.lost = lambda _: self._lost(key)
         await plane.start(directory / "controller")

@@ -34,7 +34,7 @@ async def until(condition: object, seconds: float = 15.0) -> None:
 class Controller:
     def __init__(self, name: str) -> None:
         self.plane = OpenFlowDataplane(name)
-        self.brain = FabricController(self.plane, settle=0.5, probe_every=0.5)
+        self.brain = FabricController(self.plane, settle=0.5, probe_every=0.5, spread_udp=True)
 
     async def start(self, port: int = 0) -> int:
         await self.plane.start(("127.0.0.1", port))

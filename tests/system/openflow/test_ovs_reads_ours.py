@@ -25,6 +25,10 @@ CASES = [
         "group_id=5,type=ff,bucket=watch_port:1,actions=output:1,bucket=watch_port:2,actions=IN_PORT",
     ),
     (m.PacketOut(bytes(60), (a.Output(3),)), "actions=output:3"),
+    (
+        m.FlowMod(match(eth_type=0x0800, ip_proto=17), (a.ApplyActions((a.Spread((1, 2, 3), 7),)),)),
+        "actions=bundle(symmetric_l3l4+udp,7,hrw,ofport,members:1,2,3)",
+    ),
     (m.FlowStatsRequest(match(eth_dst="00:00:00:00:00:07")), "dl_dst=00:00:00:00:00:07"),
     (m.PortDescRequest(), "OFPST_PORT_DESC request"),
     (m.RoleRequest(m.Role.MASTER, 3), "role=primary generation_id=3"),

@@ -70,13 +70,19 @@ async def test_restarts_on_either_side(square: Square) -> None:
     assert await square.lost(2, 4) == 0
 
 
-async def test_equal_ways_are_both_used(square: Square) -> None:
-    # TCP, as the hash of Open vSwitch (sym_l4) leaves the ports of UDP out.
+TCP = (
+    "import socket\nfor port in range(2000, 2200):\n"
+    " s = socket.socket(); s.settimeout(1); s.connect_ex(('10.9.0.3', port)); s.close()"
+)
+UDP = (
+    "import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+    "for port in range(2000, 2200): s.sendto(b'x', ('10.9.0.3', port))"
+)
+
+
+@pytest.mark.parametrize("script", [TCP, UDP], ids=["tcp", "udp"])
+async def test_equal_ways_are_both_used(square: Square, script: str) -> None:
     await square.meet()
-    script = (
-        "import socket\nfor port in range(2000, 2200):\n"
-        " s = socket.socket(); s.settimeout(1); s.connect_ex(('10.9.0.3', port)); s.close()"
-    )
 
     async def sent() -> list[int]:
         out = []

@@ -27,6 +27,7 @@ matches = st.lists(oxm(), max_size=6, unique_by=lambda each: each.code).map(lamb
 one_action = st.one_of(
     st.builds(a.Output, u32, u16), st.builds(a.ToGroup, u32), st.builds(a.SetQueue, u32), st.builds(a.PushVlan, u16),
     st.just(a.PopVlan()), st.just(a.DecTtl()), st.builds(a.SetField, oxm()),
+    st.builds(a.Spread, st.lists(st.integers(1, 0xFF00), max_size=9).map(tuple), st.integers(0, 0xFFFF)),
     st.builds(a.OtherAction, st.integers(0x100, 0xFFFF), st.binary(min_size=12, max_size=12)),
 )  # fmt: skip
 some_actions = st.lists(one_action, max_size=4).map(tuple)

@@ -1,12 +1,14 @@
 """Decisions walked packet by packet: any host reaches any other, also with any one link down where a way is left."""
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weft.network.dataplane.openflow.fabric import End, Fabric, Link, decide
 from weft.network.dataplane.openflow.packets import Probe
 from weft.network.dataplane.openflow.state import DatapathState, Flow, Owner, changes
-from weft.network.southbound.openflow.actions import IN_PORT, ApplyActions, Output, ToGroup
+from weft.network.southbound.openflow.actions import IN_PORT, ApplyActions, Output, Spread, ToGroup
 from weft.network.southbound.openflow.messages import FlowCommand, FlowMod, FlowStats, GroupDesc, GroupMod, GroupType
 from weft.network.southbound.openflow.oxm import match
 
@@ -104,6 +106,19 @@ def test_one_link_down_in_a_square_is_survived_by_the_switches_alone() -> None:
 def test_equal_ways_make_a_select_group() -> None:
     state = decide(fabric({(0, 1), (1, 2), (2, 3), (0, 3)}), OWNER)[0]
     assert {each.kind for each in state.groups} == {GroupType.SELECT, GroupType.FAST_FAILOVER}
+
+
+def test_udp_is_spread_over_equal_ways_where_switches_can() -> None:
+    it = replace(fabric({(0, 1), (1, 2), (2, 3), (0, 3)}), spread_udp=True)
+    plain, spread = decide(replace(it, spread_udp=False), OWNER)[0], decide(it, OWNER)[0]
+    more = set(spread.flows) - set(plain.flows)
+    assert spread.groups == plain.groups
+    assert {each.match for each in more} == {
+        match(eth_dst=0x102, eth_type=family, ip_proto=17) for family in (0x0800, 0x86DD)
+    }
+    assert {each.instructions for each in more} == {(ApplyActions((Spread((2, 4), 0),)),)}
+    (host,) = [each for each in plain.flows if each.match == match(eth_dst=0x102)]
+    assert all(each.priority > host.priority for each in more)
 
 
 def told(state: DatapathState) -> tuple[list[FlowStats], list[GroupDesc]]:

@@ -21,12 +21,14 @@ from weft.network.southbound.openflow.actions import (
     ApplyActions,
     Bucket,
     Output,
+    Spread,
     ToGroup,
 )
 from weft.network.southbound.openflow.messages import GroupType
 from weft.network.southbound.openflow.oxm import match
 
-PROBE, DETOUR, LOCAL_HOST, HOST, TO_CONTROLLER = 60000, 2000, 1500, 1000, 100
+PROBE, DETOUR, LOCAL_HOST, HOST_UDP, HOST, TO_CONTROLLER = 60000, 2000, 1500, 1001, 1000, 100
+_UDP = 17
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -42,11 +44,14 @@ Link = tuple[End, End]  # one direction: leaves by the first end
 
 @dataclass(frozen=True, slots=True)
 class Fabric:
-    """What is known: links by direction, and where each host's address is attached."""
+    """What is known: links by direction, and where each host's address is attached. With `spread_udp` all switches are
+    Open vSwitch, and where ways are equal they look at the ports of UDP too.
+    """
 
     datapaths: frozenset[int]
     links: frozenset[Link]
     hosts: Mapping[int, End]
+    spread_udp: bool = False
 
 
 class _Paths:
@@ -90,6 +95,13 @@ class _Builder:
         found = match(eth_dst=mac) if in_port is None else match(in_port=in_port, eth_dst=mac)
         self.flows.append(Flow(HOST if in_port is None else DETOUR, found, (ApplyActions((action,)),)))
 
+    def spread(self, mac: int, hops: frozenset[Link]) -> None:
+        """UDP to one host over several links: by the addresses and ports that a select group does not look at."""
+        ways = sorted(hops)
+        over = ApplyActions((Spread(tuple(each[0].port for each in ways), ways[0][0].datapath & 0xFFFF),))
+        for family in (0x0800, 0x86DD):
+            self.flows.append(Flow(HOST_UDP, match(eth_dst=mac, eth_type=family, ip_proto=_UDP), (over,)))
+
     def state(self) -> DatapathState:
         groups = tuple(Group(number, kind, buckets) for (kind, buckets), number in self._numbers.items())
         return DatapathState(tuple(self.flows), groups)
@@ -111,7 +123,9 @@ def _way(builder: _Builder, hops: frozenset[Link], backup: Link | None, in_port:
     return builder.group(GroupType.FAST_FAILOVER, buckets)
 
 
-def _decide(links: frozenset[Link], target: int, macs: list[int], builders: Mapping[int, _Builder]) -> None:
+def _decide(
+    links: frozenset[Link], target: int, macs: list[int], builders: Mapping[int, _Builder], *, spread_udp: bool
+) -> None:
     """Flows of all datapaths for the hosts behind one."""
     paths = _Paths(links, target)
     normal = paths.first_hops()
@@ -135,6 +149,8 @@ def _decide(links: frozenset[Link], target: int, macs: list[int], builders: Mapp
         backup = backups.get(node)
         for mac in macs:
             builder.add(mac, _way(builder, hops, backup, None))
+            if spread_udp and len(hops) > 1:
+                builder.spread(mac, hops)
         if backup is not None:
             came = backup[0].port
             if (backup[1], backup[0]) not in inferred:
@@ -174,5 +190,5 @@ def decide(fabric: Fabric, owner: Owner) -> dict[int, DatapathState]:
     for builder in builders.values():
         builder.flows += base_flows()
     for target, macs in behind.items():
-        _decide(links, target, macs, builders)
+        _decide(links, target, macs, builders, spread_udp=fabric.spread_udp)
     return {datapath: builder.state() for datapath, builder in builders.items()}

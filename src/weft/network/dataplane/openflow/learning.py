@@ -18,13 +18,18 @@ from weft.network.southbound.openflow import messages as m
 from weft.network.southbound.openflow.actions import PORT_MAX, ApplyActions, Output
 
 log = logging.getLogger(__name__)
+_SILENT_ROUNDS = 8.5
 
 
 class FabricController:
     """Give it to nobody else: it is the listener of its data plane."""
 
-    def __init__(self, plane: OpenFlowDataplane, *, settle: float = 1.0, probe_every: float = 1.0) -> None:
+    def __init__(
+        self, plane: OpenFlowDataplane, *, settle: float = 1.0, probe_every: float = 1.0, spread_udp: bool = False
+    ) -> None:
+        """`spread_udp`: all switches are Open vSwitch (see `fabric.Fabric`)."""
         self.plane = plane
+        self.spread_udp = spread_udp
         self.settle, self.probe_every = settle, probe_every
         self.ports: dict[End, m.Port] = {}
         self.links: dict[Link, float] = {}  # when each direction was last probed well
@@ -55,7 +60,7 @@ class FabricController:
         good = frozenset(each for each in self.links if (each[1], each[0]) in self.links and self._is_up(each))
         inner = {each[0] for each in self.links}
         hosts = {mac: end for mac, end in self.hosts.items() if end not in inner}
-        return Fabric(frozenset(self._datapaths), good, hosts)
+        return Fabric(frozenset(self._datapaths), good, hosts, self.spread_udp)
 
     def _is_up(self, link: Link) -> bool:
         return all(end in self.ports and self.ports[end].is_up for end in link)
@@ -183,8 +188,9 @@ class FabricController:
             for datapath in list(self.plane.switches):
                 self._send_probes(datapath)
             await asyncio.sleep(self.probe_every)
-            # Silent for three rounds though both switches are with us: gone.
-            late = loop.time() - 3.5 * self.probe_every
+            # Silent for long though both switches are with us: gone. One that is just busy must not lose its links,
+            # and what ports say of their carriers never waits for this.
+            late = loop.time() - _SILENT_ROUNDS * self.probe_every
             for link, seen in list(self.links.items()):
                 if seen < late and all(end.datapath in self.plane.switches for end in link):
                     del self.links[link]

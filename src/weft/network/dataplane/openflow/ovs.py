@@ -206,7 +206,13 @@ def _bridge_orders(bridge: Bridge, has: Bridge | None) -> list[list[str]]:
     if bridge.controller and (has is None or has.controller != bridge.controller):
         # A short back-off, so that a controller that returns is found within a second.
         orders += [
-            [f"--id=@c{bridge.datapath:x}", "create", "controller", f'target="{bridge.controller}"', "max_backoff=1000"],
+            [
+                f"--id=@c{bridge.datapath:x}",
+                "create",
+                "controller",
+                f'target="{bridge.controller}"',
+                "max_backoff=1000",
+            ],
             ["set", "bridge", name, f"controller=@c{bridge.datapath:x}"],
         ]
     return orders

@@ -74,6 +74,27 @@ class SetField:
 
 
 @dataclass(frozen=True, slots=True)
+class Spread:
+    """Open vSwitch's own: out by one of the ports that are up, by a hash of addresses, protocol and ports of TCP, SCTP
+    and UDP (ovs-actions(7), `bundle`, highest random weight, symmetric_l3l4+udp). The hash of a select group leaves
+    the ports of UDP out, and can be told otherwise only in OpenFlow 1.5. `basis` makes hashes of switches differ.
+    """
+
+    ports: tuple[int, ...]
+    basis: int = 0
+
+    def encode(self) -> bytes:
+        length = (_SPREAD.size + 2 * len(self.ports) + 7) // 8 * 8
+        head = _SPREAD.pack(0xFFFF, length, *_HIGHEST_WEIGHT, self.basis, _NXM_IN_PORT, len(self.ports), 0, 0)
+        return (head + struct.pack(f"!{len(self.ports)}H", *self.ports)).ljust(length, b"\0")
+
+
+_SPREAD = struct.Struct("!HHIHHHHIHHI4x")
+_HIGHEST_WEIGHT = (0x2320, 12, 1, 3)  # Nicira's action 12, its algorithm and what it hashes
+_NXM_IN_PORT = 2
+
+
+@dataclass(frozen=True, slots=True)
 class OtherAction:
     """An action of a kind unknown here, `body` without its header."""
 
@@ -84,7 +105,7 @@ class OtherAction:
         return struct.pack("!HH", self.kind, 4 + len(self.body)) + self.body
 
 
-Action = Output | ToGroup | SetQueue | PushVlan | PopVlan | DecTtl | SetField | OtherAction
+Action = Output | ToGroup | SetQueue | PushVlan | PopVlan | DecTtl | SetField | Spread | OtherAction
 _FIXED = {0: 16, 17: 8, 18: 8, 21: 8, 22: 8, 24: 8}
 
 
@@ -113,6 +134,10 @@ def _decode_action(data: memoryview, kind: int, length: int, at: int) -> Action:
             if found is None:
                 raise OpenFlowError("cannot read a set-field that sets nothing")
             return SetField(found)
+        case 0xFFFF if length >= _SPREAD.size:
+            *head, basis, _, count, _, _ = _SPREAD.unpack_from(data, at)
+            if tuple(head[2:]) == _HIGHEST_WEIGHT and _SPREAD.size + 2 * count <= length:
+                return Spread(struct.unpack_from(f"!{count}H", data, at + _SPREAD.size), basis)
     return OtherAction(kind, bytes(data[at + 4 : at + length]))
 
 
