@@ -10,7 +10,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
-from weft.api import workload_defaults
+from weft.api import admission_defaults, workload_defaults
 from weft.api.kinds import ResourceType
 from weft.api.schema import Schema
 
@@ -19,6 +19,7 @@ Object = dict[str, Any]
 # Plain values: definition -> field -> value. Maps and lists are copied.
 VALUES: dict[str, Object] = {
     **workload_defaults.VALUES,
+    **admission_defaults.VALUES,
     "PodSpec": {
         "restartPolicy": "Always",
         "dnsPolicy": "ClusterFirst",
@@ -162,6 +163,7 @@ def _crd_spec(spec: Object) -> None:
 # Values that depend on others; run after VALUES of the same definition, before anything below it.
 RULES: dict[str, Callable[[Object], None]] = {
     **workload_defaults.RULES,
+    **admission_defaults.RULES,
     "PodSpec": _pod_spec,
     "Container": _container,
     "EphemeralContainer": _container,

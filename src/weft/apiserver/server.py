@@ -16,6 +16,7 @@ from weft.api.gvr import CRDS
 from weft.api.kinds import Kinds
 from weft.apiserver import bootstrap, codec, pki
 from weft.apiserver.admission import STEPS
+from weft.apiserver.admission.hooks import AdmissionHooks
 from weft.apiserver.api import Api, Validator
 from weft.apiserver.cache import Cache
 from weft.apiserver.crds import CustomResources
@@ -59,6 +60,8 @@ class ApiServer:
             STEPS,
             extra_validators or {},
         )
+        self._hooks = AdmissionHooks(self.api)
+        self.api.hooks = self._hooks
         self.local = LocalClient(self.api)
 
     async def start(self) -> None:
@@ -79,6 +82,7 @@ class ApiServer:
         parts.push_async_callback(self._store.stop)
         await api.cache.start()
         parts.push_async_callback(api.cache.stop)
+        parts.push_async_callback(self._hooks.calls.close)
         custom = CustomResources(api)
         custom.start()
         parts.push_async_callback(custom.stop)

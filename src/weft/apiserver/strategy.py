@@ -17,7 +17,9 @@ from weft.core.ids import name_suffix, uid
 Object = dict[str, Any]
 
 # Kinds of these groups bear metadata.generation, and so do all custom resources.
-_GENERATION_GROUPS = frozenset({"apps", "batch", "networking.k8s.io", "policy", "apiextensions.k8s.io"})
+_GENERATION_GROUPS = frozenset(
+    {"apps", "batch", "networking.k8s.io", "policy", "apiextensions.k8s.io", "admissionregistration.k8s.io"}
+)
 _SYSTEM = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
 _KEEPS_STATUS = frozenset({"nodes"})  # kubelets register with their status, as Kubernetes lets them
 _FIRST_STATUS: dict[tuple[str, str], Object] = {

@@ -56,7 +56,9 @@ async def store_new(api: Api, request: Request, body: Object, *, managed: bool =
         prune(obj, rtype)
         apply_defaults(obj, rtype)
         write = Write()
-        api.admit(Attributes(api, request, "CREATE", obj, None, write))
+        attributes = Attributes(api, request, "CREATE", obj, None, write)
+        await api.complete(attributes)
+        obj = attributes.obj
         errors = validate(obj, rtype) + api.extra_errors(rtype, obj)
         if errors:
             raise invalid(errors, rtype, str(obj["metadata"].get("name", "")))
@@ -69,6 +71,7 @@ async def store_new(api: Api, request: Request, body: Object, *, managed: bool =
             if generated:
                 continue
             raise already_exists(request.resource, name, request.group)
+        await api.approve(attributes)
         if request.dry_run:
             return obj
         write.compares.append(Compare(key, 0))
@@ -106,7 +109,9 @@ async def _replace(api: Api, request: Request, entry: Entry, new: Object, old: O
     prune(new, rtype)
     apply_defaults(new, rtype)
     write = Write()
-    api.admit(Attributes(api, request, "UPDATE", new, old, write))
+    attributes = Attributes(api, request, "UPDATE", new, old, write)
+    await api.complete(attributes)
+    new = attributes.obj
     strategy.count_generation(rtype, new, old)
     # A binding changes what nobody else may change.
     errors = validate(new, rtype) if request.subresource == "binding" else validate_update(new, old, rtype)
@@ -116,6 +121,7 @@ async def _replace(api: Api, request: Request, entry: Entry, new: Object, old: O
     strategy.check_finalizers(request, new, old)
     if not managed:
         _manage(api, request, old, new)
+    await api.approve(attributes)
     if strategy.is_gone(new):
         return await remove(api, request, entry, new)
     new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]

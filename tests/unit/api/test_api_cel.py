@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weft.api.cel import DYN, STEPS, Budget, CelError, CelSyntaxError, CostError, as_value, compile_cel, type_of, uses
@@ -263,6 +263,7 @@ TYPES = {"a": INT, "s": STRING, "l": list_of(INT)}
 VALUES = {"a": 3, "s": "bob", "l": [1, 2, 3]}
 
 
+@settings(deadline=None)
 @given(EXPRESSIONS)
 def test_what_compiles_agrees_with_a_library(text: str) -> None:
     peer = pytest.importorskip("cel")
@@ -277,6 +278,7 @@ def test_what_compiles_agrees_with_a_library(text: str) -> None:
     assert peer.evaluate(text, VALUES) == mine
 
 
+@settings(deadline=None)
 @given(st.one_of(EXPRESSIONS, st.text(max_size=40), st.text("self.al(x,)[]{}'\"\\+-*/%!<>=&|?: 0b9u.r\n", max_size=60)))
 def test_any_text_is_a_program_or_a_clear_error(text: str) -> None:
     try:

@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weft.api.gvr import CRDS
@@ -232,6 +232,7 @@ _JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(_WORDS), _JSON, max_size=5), _JSON)
 def test_any_schema_is_taken_or_refused(schema: dict[str, Any], value: Any) -> None:
     """The types of a CRD's fields are checked first, as for every write."""

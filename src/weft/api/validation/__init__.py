@@ -11,7 +11,7 @@ from weft.api.decoding import check_types, prune, strict_decoding_error, unknown
 from weft.api.kinds import ResourceType
 from weft.api.schema import Schema
 from weft.api.status import ApiError
-from weft.api.validation import configuration, definitions, jobs, pods, services, sets, workloads
+from weft.api.validation import admission, configuration, definitions, jobs, pods, services, sets, workloads
 from weft.api.validation.custom import check_custom_resource
 from weft.api.validation.errors import Errors, FieldError, Object
 from weft.api.validation.metadata import check_metadata, check_metadata_update
@@ -50,6 +50,13 @@ RULES: dict[str, Callable[[Object, str, Errors], None]] = {
     "LeaseSpec": configuration.lease_spec,
     "Event": configuration.event,
     "CustomResourceDefinition": definitions.definition,
+    "MutatingWebhookConfiguration": admission.webhook_configuration,
+    "ValidatingWebhookConfiguration": admission.webhook_configuration,
+    "ValidatingAdmissionPolicy": admission.policy,
+    "ValidatingAdmissionPolicyBinding": admission.policy_binding,
+    "ResourceQuota": admission.resource_quota,
+    "LimitRange": admission.limit_range,
+    "PriorityClass": admission.priority_class,
 }
 UPDATE_RULES: dict[tuple[str, str], Callable[[Object, Object, Errors], None]] = {
     ("", "Pod"): pods.pod_update,
@@ -62,6 +69,8 @@ UPDATE_RULES: dict[tuple[str, str], Callable[[Object, Object, Errors], None]] = 
     ("", "ConfigMap"): configuration.kept_when_immutable,
     ("", "Secret"): configuration.secret_update,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): definitions.definition_update,
+    ("", "ResourceQuota"): admission.resource_quota_update,
+    ("scheduling.k8s.io", "PriorityClass"): admission.priority_class_update,
 }
 
 # The schema calls these required, but Go takes the zero value of their type for a value.

@@ -1,19 +1,21 @@
 """What happens to an object between its decoding and its validation, kind by kind; `STEPS` is the order."""
 
-from collections.abc import Sequence
-
 from weft.apiserver.admission.crd import define_custom_resource
 from weft.apiserver.admission.job import select_job_pods
 from weft.apiserver.admission.namespace import keep_namespace_finalizers, namespace_takes_new_content
 from weft.apiserver.admission.pod import complete_pod
 from weft.apiserver.admission.service import allocate_service
-from weft.apiserver.api import Step
+from weft.apiserver.api import Steps
 
-STEPS: Sequence[Step] = (
-    namespace_takes_new_content,
-    keep_namespace_finalizers,
-    complete_pod,
-    select_job_pods,
-    allocate_service,
-    define_custom_resource,
+STEPS = Steps(
+    first=(
+        namespace_takes_new_content,
+        keep_namespace_finalizers,
+        complete_pod,
+        select_job_pods,
+    ),
+    allocate=(
+        allocate_service,
+        define_custom_resource,
+    ),
 )

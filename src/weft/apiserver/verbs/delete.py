@@ -65,6 +65,7 @@ class DeleteOptions:
 async def delete(api: Api, request: Request, options: DeleteOptions) -> tuple[Object, bool]:
     """The object's last state, and whether it is gone for good; raises ApiError (404, 409)."""
     request.dry_run = request.dry_run or options.dry_run
+    await _ask(api, request)
     for _ in range(_ATTEMPTS):
         entry = api.objects.entry(request.rtype, request.namespace, request.name)
         if entry is None:
@@ -87,6 +88,15 @@ async def delete(api: Api, request: Request, options: DeleteOptions) -> tuple[Ob
         if await api.objects.commit(write):
             return as_version(new, request.rtype), False
     raise conflict(request.resource, request.name, request.group)
+
+
+async def _ask(api: Api, request: Request) -> None:
+    """Webhooks and policies hear of the deletion before anything of it is done."""
+    present = api.objects.get(request.rtype, request.namespace, request.name)
+    if present is not None:
+        attributes = Attributes(api, request, "DELETE", present, present, Write())
+        await api.hooks.mutate(attributes)
+        await api.hooks.validate(attributes)
 
 
 def _check_preconditions(request: Request, options: DeleteOptions, old: Object) -> None:
