@@ -20,12 +20,13 @@ from weft.core.errors import InvalidError, WeftError
 from weft.core.ids import short_hash
 from weft.core.tasks import Tasks
 from weft.network.routing.daemon.plan import Circuit, plan
-from weft.network.routing.peers import Bird, Frr, Peer, bird, frr
+from weft.network.routing.peers import Bird, Frr, Peer, Seen, bird, frr
 from weft.network.routing.peers.frr import BfdTimers
 
 logger = logging.getLogger(__name__)
 Object = dict[str, Any]
 _STOP_SECONDS = 3.0
+_LOOK_SECONDS = 1.0
 _BESIDE = {"Router": "router", "Switch": "switch", "Host": "host"}
 
 
@@ -96,6 +97,7 @@ class LabRouting:
         self._process: asyncio.subprocess.Process | None = None
         self._told: list[Object] | None = None
         self._peers: dict[str, tuple[Object, Peer]] = {}
+        self._looking: asyncio.Task[None] | None = None
         self.learned: dict[str, Learned] = {}
 
     async def apply(self, wanted: dict[str, Object]) -> dict[str, str]:
@@ -169,6 +171,8 @@ class LabRouting:
         errors: dict[str, str] = {}
         for name in [name for name in self._peers if name not in wanted]:
             await asyncio.to_thread(self._peers.pop(name)[1].stop)
+        if wanted and self._looking is None:
+            self._looking = self._tasks.start(f"peers of {self._name}", self._look)
         for name, entry in wanted.items():
             old, running = self._peers.get(name, (None, None))
             if running is not None and old == entry and running.is_running:
@@ -183,6 +187,29 @@ class LabRouting:
             except (WeftError, OSError) as error:
                 errors[name] = str(error)
         return errors
+
+    async def _look(self) -> None:
+        """Daemons of others are asked now and then."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            for name, (_, peer) in list(self._peers.items()):
+                with contextlib.suppress(OSError):
+                    seen = await asyncio.to_thread(peer.look)
+                    if self._peers.get(name, (None, None))[1] is peer:
+                        self._take(name, seen)
+
+    def _take(self, name: str, seen: Seen) -> None:
+        found: dict[tuple[str, str, str], Object] = {
+            (each.protocol, each.interface, each.address): {
+                "protocol": each.protocol, "interface": each.interface, "address": each.address,
+                **({"routerID": each.router_id} if each.router_id else {}), "state": each.state,
+            }
+            for each in seen.neighbors
+        }  # fmt: skip
+        learned = self.learned.setdefault(name, Learned())
+        if (learned.neighbors, learned.routes) != (found, seen.routes):
+            learned.neighbors, learned.routes = found, seen.routes
+            self._changed()
 
     def _peer(self, name: str, entry: Object) -> Peer:
         made = plan(entry["spec"], [Circuit(**circuit) for circuit in entry["circuits"]], entry.get("policies"))
@@ -231,6 +258,7 @@ class LabRouting:
             await asyncio.to_thread(peer.kill if leave else peer.stop)
         self._peers.clear()
         await self._tasks.close()
+        self._looking = None
 
 
 def _bird_way(via: IPv4Address | None) -> str:

@@ -486,6 +486,9 @@ def test_routers_of_three_makes_in_one_ring(world: World) -> None:
     world.lab("up", str(LABS / "mixed.yaml"))
     until("w1 is adjacent to FRR and to w4", lambda: states(world, "w1.mixed") == ["Full", "Full"], 40)
     until("w4 is adjacent to BIRD and to w1", lambda: states(world, "w4.mixed") == ["Full", "Full"], 40)
+    for theirs in ("f2.mixed", "b3.mixed"):
+        until(f"{theirs} says so too", lambda name=theirs: states(world, name) == ["Full", "Full"], 40)
+    until("all tell of routes", lambda: re.search(r"b3 .* 2 of 2 neighbors up, [4-9] routes", world.lab("status")))
     until(
         "h1 reaches h3", lambda: world.inside("h1", "ping", "-c1", "-W1", "10.1.1.2", lab="mixed").returncode == 0, 40
     )

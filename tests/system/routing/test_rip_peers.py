@@ -43,6 +43,7 @@ def test_a_ring_of_weft_frr_and_bird_has_equal_metrics_and_goes_round_a_killed_r
         until(lambda: "10.0.1.1, via w1" in frr.ask("show ip route 1.1.1.1/32"), "FRR has ours")
         until(lambda: fourth.routes().get("1.1.1.2/32", (0, []))[0] == 3, "and the fourth the second's")
         until(lambda: ", 0% packet" in lab.inside("w1", "ping -n -c1 -W1 1.1.1.3", check=False), "packets pass")
+    until(lambda: {each.address for each in frr.look().neighbors} == {"10.0.1.1", "10.0.2.2"}, "FRR tells of both")
     assert "proto rip" in lab.inside("w1", "ip route show 1.1.1.2/32")
     decoded = subprocess.run(["tshark", "-r", str(packets), "-V"], capture_output=True, text=True, check=True).stdout
     assert "Routing Information Protocol" in decoded

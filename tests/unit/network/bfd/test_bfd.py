@@ -14,6 +14,7 @@ from weft.network.routing.bfd.packet import ControlPacket, State, decode
 from weft.network.routing.protocol import (
     Interface,
     InterfaceChanged,
+    InterfaceRemoved,
     NeighborChanged,
     Notice,
     PacketError,
@@ -168,3 +169,35 @@ def test_intervals_out_of_range_are_refused() -> None:
     for values in ((0, 0.1, 3), (0.1, 5000, 3), (0.1, 0.1, 0), (0.1, 0.1, 256)):
         with pytest.raises(InvalidError):
             BfdConfig(*values)
+
+
+def test_leave_is_taken_for_a_detection_time_and_then_there_is_silence() -> None:
+    """RFC 5880, 6.8.16: one packet may be lost."""
+    pair = Pair(BfdConfig(1.0, 1.0, 3), BfdConfig(1.0, 1.0, 3))
+    pair.run(10)
+    assert pair.states() == ["Up", "Up"]
+    pair.sent = [0, 0]
+    pair.loss = 1.0
+    pair._act(0, pair.cores[0].close("e", ADDRESSES[1], pair.now))
+    pair.loss = 0.0
+    pair.run(2.5)
+    assert [state for _, side, state in pair.told if side == 1][-1] == "AdminDown"
+    pair.run(2.5)
+    assert 3 <= pair.sent[0] <= 5
+    pair.run(20)
+    assert 3 <= pair.sent[0] <= 5
+    assert pair.cores[0].next_timer() is None
+
+
+def test_a_session_that_is_opened_again_while_leave_is_taken_comes_up() -> None:
+    pair = Pair(BfdConfig(), BfdConfig())
+    pair.run(5)
+    pair._act(0, pair.cores[0].close("e", ADDRESSES[1], pair.now))
+    pair.run(0.2)
+    pair._act(0, pair.cores[0].open("e", ADDRESSES[1], pair.now))
+    pair.run(5)
+    assert pair.states() == ["Up", "Up"]
+    assert [state for _, side, state in pair.told if side == 0][-1] == "Up"
+    pair._act(0, pair.cores[0].close("e", ADDRESSES[1], pair.now))
+    assert pair.cores[0].handle(InterfaceRemoved("e"), pair.now) == []
+    assert pair.cores[0].next_timer() is None, "there is nobody left to tell"

@@ -72,6 +72,7 @@ class Bfd:
         self._rx = round(config.receive * 1e6)
         self._rng = rng or random.Random()
         self._sessions: dict[Key, Session] = {}
+        self._leaving: dict[Key, Session] = {}  # ended by us, and their neighbours are still being told
         self._by_discriminator: dict[int, Session] = {}
         self._timers: Timers[tuple[str, int]] = Timers()
         self._actions: list[Action] = []
@@ -87,6 +88,7 @@ class Bfd:
         """Starts a session, unless there is one."""
         self._begin(now)
         if (interface, address) not in self._sessions:
+            self._forget(self._leaving.pop((interface, address), None))
             discriminator = self._rng.randrange(1, 1 << 32)
             while discriminator in self._by_discriminator:
                 discriminator = self._rng.randrange(1, 1 << 32)
@@ -96,7 +98,7 @@ class Bfd:
         return self._actions
 
     def close(self, interface: str, address: Address, now: float) -> Sequence[Action]:
-        """Ends a session; the neighbour is told that this is meant (AdminDown)."""
+        """Ends a session; the neighbour is told for a while that this is meant (AdminDown)."""
         self._begin(now)
         session = self._sessions.get((interface, address))
         if session is not None:
@@ -119,6 +121,8 @@ class Bfd:
             case InterfaceRemoved(name):
                 for session in self._on(name):
                     self._end(session)
+                for key in [key for key in self._leaving if key[0] == name]:
+                    self._forget(self._leaving.pop(key))
             case Shutdown():
                 for session in list(self._sessions.values()):
                     self._end(session)
@@ -132,12 +136,22 @@ class Bfd:
         return [session for session in self._sessions.values() if session.interface == interface]
 
     def _end(self, session: Session) -> None:
+        """6.8.16: says AdminDown for the time in which the neighbour would notice our silence."""
         session.state, session.diagnostic, session.polling = State.ADMIN_DOWN, Diagnostic.ADMIN_DOWN, False
-        self._send(session)
-        for what in ("transmit", "detect"):
-            self._timers.cancel((what, session.discriminator))
-        del self._sessions[session.key], self._by_discriminator[session.discriminator]
+        self._timers.cancel(("detect", session.discriminator))
+        del self._sessions[session.key]
+        self._leaving[session.key] = session
+        self._transmit(session)
+        self._timers.set(
+            ("leave", session.discriminator), self._now + self._config.multiplier * self._interval(session)
+        )
         self._tell(session, gone=True)
+
+    def _forget(self, session: Session | None) -> None:
+        if session is not None:
+            for what in ("transmit", "detect", "leave"):
+                self._timers.cancel((what, session.discriminator))
+            del self._by_discriminator[session.discriminator]
 
     def _received(self, event: PacketReceived) -> None:
         """6.8.6, and RFC 5881, 5: only packets that no router has passed on count."""
@@ -153,7 +167,7 @@ class Bfd:
             session = self._by_discriminator.get(packet.your_discriminator)
         else:
             session = self._sessions.get((event.interface, event.source))
-        if session is None or session.key != (event.interface, event.source):
+        if session is None or session.key != (event.interface, event.source) or session.state is State.ADMIN_DOWN:
             return
         session.remote_discriminator = packet.my_discriminator
         session.remote_state = packet.state
@@ -178,6 +192,8 @@ class Bfd:
     def _timer(self, what: str, session: Session) -> None:
         if what == "transmit":
             self._transmit(session)
+        elif what == "leave":
+            self._forget(self._leaving.pop(session.key, None))
         else:
             session.remote_discriminator = 0
             if session.state > State.DOWN:

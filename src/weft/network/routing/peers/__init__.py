@@ -3,6 +3,7 @@
 `frr` and `bird` write configuration files (pure); `process` runs the daemons in a network namespace.
 """
 
+from weft.network.routing.peers.neighbors import Seen
 from weft.network.routing.peers.process import Bird, Frr, Peer
 
-__all__ = ["Bird", "Frr", "Peer"]
+__all__ = ["Bird", "Frr", "Peer", "Seen"]

@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Protocol
 
 from weft.core.errors import UnsupportedError, WeftError
+from weft.network.routing.peers import neighbors
+from weft.network.routing.peers.control import ask_bird, ask_frr
+from weft.network.routing.peers.neighbors import Seen
 
 FRR_PROGRAMS = Path("/usr/lib/frr")
 FRR_RUN = Path("/run/frr")
@@ -31,6 +34,7 @@ class Peer(Protocol):
     def stop(self) -> None: ...
     def kill(self) -> None: ...
     def ask(self, command: str) -> str: ...
+    def look(self) -> Seen: ...
     @property
     def is_running(self) -> bool: ...
 
@@ -133,6 +137,23 @@ class Frr(_Daemons):
             raise WeftError(f"cannot ask FRR {command!r}: {done.stderr.decode(errors='replace').strip()}")
         return done.stdout.decode()
 
+    def look(self) -> Seen:
+        """Its neighbours and the number of its routes; OSError where it does not answer."""
+        run = FRR_RUN / self._name
+        questions = {
+            "ospf": ("ospfd", "show ip ospf neighbor json"),
+            "bfd": ("bfdd", "show bfd peers json"),
+            "rip": ("zebra", "show ip route rip json") if "ripd" in self._configuration else ("ripd", ""),
+            "summary": ("zebra", "show ip route summary json"),
+        }
+        return neighbors.frr(
+            **{
+                what: ask_frr(run / f"{daemon}.vty", command)
+                for what, (daemon, command) in questions.items()
+                if daemon in self._configuration
+            }
+        )
+
     def _clean(self) -> None:
         shutil.rmtree(FRR_RUN / self._name, ignore_errors=True)
 
@@ -163,6 +184,15 @@ class Bird(_Daemons):
             ["birdc", "-s", str(self._socket), *command.split()], capture_output=True, check=False, timeout=30
         )
         return done.stdout.decode()
+
+    def look(self) -> Seen:
+        """Its neighbours and the number of its routes; OSError where it does not answer."""
+        return neighbors.bird(
+            ask_bird(self._socket, "show ospf neighbors"),
+            ask_bird(self._socket, "show bfd sessions"),
+            ask_bird(self._socket, "show rip neighbors"),
+            ask_bird(self._socket, "show route primary where source != RTS_DEVICE count"),
+        )
 
     def _clean(self) -> None:
         self._socket.unlink(missing_ok=True)
