@@ -39,6 +39,11 @@ class Paths:
         return self.root / "etc/weft"
 
     @property
+    def config(self) -> Path:
+        """The settings."""
+        return self.etc / "config.json"
+
+    @property
     def docker_socket(self) -> Path:
         return self.run / "docker.sock"
 
@@ -104,13 +109,13 @@ class Settings:
 
     def save(self) -> None:
         values = {key: value for key, value in asdict(self).items() if key != "paths"}
-        write_atomic(self.paths.etc / "config.json", (json.dumps(values, indent=2) + "\n").encode())
+        write_atomic(self.paths.config, (json.dumps(values, indent=2) + "\n").encode())
 
     @classmethod
     def load(cls, root: Path) -> Self:
         """Reads the settings of the instance at `root`; raises FileNotFoundError, InvalidError."""
         paths = Paths(root)
-        file = paths.etc / "config.json"
+        file = paths.config
         known = {entry.name for entry in fields(cls)} - {"paths"}
         try:
             values: dict[str, Any] = json.loads(file.read_text())

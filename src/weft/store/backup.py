@@ -2,13 +2,14 @@
 
 The file is text, one JSON object a line:
 
-    {"format": "weft-backup", "version": 1, "revision": 812, "store": "sqlite", "created": "2024-01-31T12:00:00Z"}
+    {"format": "weft-backup", "version": 1, "revision": 812, "created": "2024-01-31T12:00:00Z", "settings": {...}}
     {"key": "/registry/core/configmaps/default/a", "create": 17, "modified": 803, "value": {...}}
     ...
     {"objects": 1234, "sha256": "..."}
 
 Keys come in order; `value` is the object as stored; `base64` stands in its place where the value is not JSON. The
-checksum is of all bytes before its own line. The file holds secrets, and only its owner may read it.
+checksum is of all bytes before its own line. `settings` are those that objects depend on, such as the subnet that
+services have their addresses of. The file holds secrets, and only its owner may read it.
 
 In: the items of a store (`sqlite_copy`, `etcd_copy`). Out: the file; from the file `Backup`, wholly checked before
 anyone acts on it.
@@ -20,7 +21,7 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterable, Iterator
+from collections.abc import AsyncIterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,14 +36,14 @@ _FORMAT = "weft-backup"
 _VERSION = 1
 
 
-async def write(path: Path, revision: int, store: str, items: AsyncIterable[KeyValue]) -> int:
+async def write(path: Path, revision: int, settings: Mapping[str, str], items: AsyncIterable[KeyValue]) -> int:
     """Writes the file whole or not at all; the number of objects."""
     head = {
         "format": _FORMAT,
         "version": _VERSION,
         "revision": revision,
-        "store": store,
         "created": rfc3339(time.time()),
+        "settings": dict(settings),
     }
     digest, count = hashlib.sha256(), 0
     path = path.absolute()
@@ -90,6 +91,7 @@ class Backup:
     path: Path
     revision: int
     objects: int
+    settings: dict[str, str]
 
     @classmethod
     def open(cls, path: Path) -> "Backup":
@@ -120,7 +122,7 @@ class Backup:
             raise InvalidError(f"cannot restore {path}: it is cut short")
         if end["sha256"] != digest.hexdigest() or end.get("objects") != count:
             raise InvalidError(f"cannot restore {path}: its checksum is wrong, so it was changed or damaged")
-        return cls(path, revision, count)
+        return cls(path, revision, count, _settings(path))
 
     def items(self) -> Iterator[KeyValue]:
         with self.path.open("rb") as file:
@@ -151,6 +153,14 @@ def _revision(path: Path, line: bytes) -> int:
     if not isinstance(revision, int) or not 0 < revision < 2**62:
         raise InvalidError(f"cannot restore {path}: its revision is {revision!r}")
     return revision
+
+
+def _settings(path: Path) -> dict[str, str]:
+    with path.open("rb") as file:
+        found = _object(path, next(file)).get("settings")
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise InvalidError(f"cannot restore {path}: its settings are malformed")
+    return found
 
 
 def _item(path: Path, number: int, line: bytes) -> KeyValue:

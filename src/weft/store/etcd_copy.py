@@ -5,7 +5,7 @@ keys of an empty prefix. etcd gives them new revisions of its own, so a shift is
 that a server tells is newer than any in the backup.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 from weft.core.errors import ConflictError
@@ -23,7 +23,7 @@ _BYTES = 1_000_000
 _UNFINISHED = b"unfinished"
 
 
-async def save(address: Address, to: Path) -> int:
+async def save(address: Address, to: Path, settings: Mapping[str, str]) -> int:
     """Writes the backup; the number of objects."""
     link = Link(address)
     root = address.prefix.encode()
@@ -43,7 +43,7 @@ async def save(address: Address, to: Path) -> int:
                     return
                 start = found.items[-1].key + b"\0"
 
-        return await backup.write(to, revision, "etcd", items())
+        return await backup.write(to, revision, settings, items())
     finally:
         await link.close()
 

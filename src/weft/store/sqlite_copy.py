@@ -5,7 +5,7 @@ Out: a backup's items; from a backup a new file, put in its place whole. Objects
 """
 
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -20,7 +20,7 @@ _PRESENT = (
 )
 
 
-async def save(path: Path, to: Path) -> int:
+async def save(path: Path, to: Path, settings: Mapping[str, str]) -> int:
     """Writes the backup; the number of objects."""
     if not path.exists():
         raise NotFoundError(f"cannot back up {path}: there is no store")
@@ -34,7 +34,7 @@ async def save(path: Path, to: Path) -> int:
                 for row in connection.execute(_PRESENT):
                     yield KeyValue(*row)
 
-            return await backup.write(to, revision, "sqlite", items())
+            return await backup.write(to, revision, settings, items())
     except sqlite3.Error as error:
         raise WeftError(f"cannot back up {path}: {error}") from error
 

@@ -41,6 +41,7 @@ async def test_from_sqlite_to_sqlite_to_etcd_and_back(tmp_path: Path) -> None:
 
     second = Server(tmp_path / "second")
     assert weft(second.root, "restore", str(file)).returncode == 0
+    assert second.settings.service_subnet == first.settings.service_subnet
     second.start()
     client = await second.ready()
     restored = await objects(client)

@@ -13,11 +13,12 @@ from etcd_process import Etcd, etcd, free_ports
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from weft.core.errors import ForbiddenError, UnavailableError
-from weft.store import etcd_link
+from weft.core.errors import ConflictError, ForbiddenError, UnavailableError
+from weft.store import etcd_copy, etcd_link
 from weft.store.base import CompactedError, Compare, Delete, Event, Put, Store
 from weft.store.etcd import EtcdStore
 from weft.store.etcd_address import Address
+from weft.store.etcd_wire import Wire
 from weft.testing.store import StoreContract, StoreMachine, collect, put
 
 _PLACES = itertools.count()
@@ -273,3 +274,21 @@ async def test_user_and_password(tmp_path: Path) -> None:
         for refused in (f"{url}/wrong", f"etcd://{member.endpoint}", elsewhere):
             with pytest.raises(ForbiddenError):
                 await EtcdStore(Address.parse(refused)).start()
+
+
+async def test_a_restore_that_was_not_finished_is_no_store(member: Etcd, tmp_path: Path) -> None:
+    await member.answers()
+    where = address(member)
+    store = EtcdStore(where)
+    await store.start()
+    await put(store, "/a", "1")
+    await etcd_copy.save(where, tmp_path / "backup", {})
+    await store.stop()
+    into = address(member)
+    link = etcd_link.Link(into)
+    await link.call("/etcdserverpb.KV/Put", Wire().put(f"{into.prefix}.shift".encode(), b"unfinished"))
+    await link.close()
+    with pytest.raises(ConflictError, match="not finished"):
+        await EtcdStore(into).start()
+    with pytest.raises(ConflictError, match="not empty"):
+        await etcd_copy.restore(into, tmp_path / "backup")

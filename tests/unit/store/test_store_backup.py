@@ -36,7 +36,7 @@ async def test_one_moment_of_a_busy_store(tmp_path: Path) -> None:
     writing = asyncio.create_task(write())
     for number in range(5):
         await asyncio.sleep(0.01)
-        await asyncio.to_thread(asyncio.run, sqlite_copy.save(tmp_path / "store.db", tmp_path / f"b{number}"))
+        await asyncio.to_thread(asyncio.run, sqlite_copy.save(tmp_path / "store.db", tmp_path / f"b{number}", {}))
     going = False
     await writing
     await store.stop()
@@ -61,7 +61,7 @@ async def test_a_restored_store_goes_on_where_the_backup_was_made(tmp_path: Path
     last = (await old.txn([], [Delete("/gone")])).revision
     expected = (await old.range("/")).items
     file = tmp_path / "backup"
-    assert await sqlite_copy.save(tmp_path / "old" / "store.db", file) == 3
+    assert await sqlite_copy.save(tmp_path / "old" / "store.db", file, {}) == 3
     await old.stop()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
@@ -90,13 +90,13 @@ async def test_an_empty_store_may_be_restored_into(tmp_path: Path) -> None:
         if name == "full":
             await put(store, "/a", "1")
         await store.stop()
-    await sqlite_copy.save(tmp_path / "full", tmp_path / "backup")
+    await sqlite_copy.save(tmp_path / "full", tmp_path / "backup", {})
     assert await sqlite_copy.restore(tmp_path / "empty", tmp_path / "backup") == 1
 
 
 async def test_without_a_store(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
-        await sqlite_copy.save(tmp_path / "none", tmp_path / "backup")
+        await sqlite_copy.save(tmp_path / "none", tmp_path / "backup", {})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -110,7 +110,7 @@ async def some(count: int) -> AsyncIterator[KeyValue]:
 def test_no_damaged_file_is_restored(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory(prefix="weft-b-") as directory:
         file, store = Path(directory, "backup"), Path(directory, "store.db")
-        asyncio.run(backup.write(file, 10, "sqlite", some(data.draw(st.integers(0, 5)))))
+        asyncio.run(backup.write(file, 10, {}, some(data.draw(st.integers(0, 5)))))
         content = bytearray(file.read_bytes())
         where = data.draw(st.integers(0, len(content) - 1))
         how = data.draw(st.sampled_from(["cut", "flip", "drop a line", "twice"]))
