@@ -27,10 +27,11 @@ from weft.apiserver.verbs import patch as patching
 from weft.apiserver.verbs.create import create
 from weft.apiserver.verbs.delete import DeleteOptions, delete
 from weft.apiserver.verbs.delete_collection import delete_collection
+from weft.apiserver.verbs.eviction import evict
 from weft.apiserver.verbs.finalize import finalize
 from weft.apiserver.verbs.get import get
 from weft.apiserver.verbs.list import ListOptions, list_
-from weft.apiserver.verbs.pod_actions import bind, evict
+from weft.apiserver.verbs.pod_actions import bind
 from weft.apiserver.verbs.scale import get_scale, patch_scale, update_scale
 from weft.apiserver.verbs.update import update
 from weft.core.errors import InvalidError, TimedOutError, UnavailableError, WeftError

@@ -1,17 +1,12 @@
-"""POST to a pod's binding (the scheduler's decision) and eviction (drain's request)."""
+"""POST to a pod's binding: the scheduler's decision."""
 
-from weft.api.gvr import GVR
-from weft.api.selectors import LabelSelector
-from weft.api.status import ApiError, bad_request, conflict
+from weft.api.status import bad_request, conflict
 from weft.apiserver import codec
 from weft.apiserver.api import Api, Object
 from weft.apiserver.request import Request
-from weft.apiserver.verbs.delete import DeleteOptions, delete
-from weft.apiserver.verbs.get import get
 from weft.apiserver.writing import mutate
 from weft.core.clock import rfc3339
 
-PDBS = GVR("policy", "v1", "poddisruptionbudgets")
 SUCCESS: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
 
@@ -43,20 +38,4 @@ async def bind(api: Api, request: Request, body: Object) -> Object:
         return new
 
     await mutate(api, request, produce)
-    return SUCCESS
-
-
-async def evict(api: Api, request: Request, body: Object) -> Object:
-    """Deletes the pod if every PodDisruptionBudget over it allows; 429 where one does not."""
-    pod = get(api, request)
-    rtype = api.kinds.by_gvr(PDBS)
-    for budget in api.objects.each(rtype, request.namespace) if rtype is not None else ():
-        selector = LabelSelector.from_json((budget.get("spec") or {}).get("selector"))
-        if not selector.matches(pod["metadata"].get("labels")):
-            continue
-        if (budget.get("status") or {}).get("disruptionsAllowed", 0) <= 0:
-            raise ApiError(
-                "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption budget.", code=429
-            )
-    await delete(api, request, DeleteOptions.read(body.get("deleteOptions"), {}))
     return SUCCESS
