@@ -22,6 +22,7 @@ from weft.core.tasks import Tasks
 from weft.network.routing.daemon.plan import Circuit, plan
 from weft.network.routing.peers import Bird, Frr, Peer, Seen, bird, frr
 from weft.network.routing.peers.frr import BfdTimers
+from weft.network.topology.settings import BfdSettings
 
 logger = logging.getLogger(__name__)
 Object = dict[str, Any]
@@ -73,6 +74,8 @@ def entries(
             }
             if link["spec"].get("area"):
                 circuit["area"] = link["spec"]["area"]
+            if link["spec"].get("bfd") is not None:
+                circuit["bfd"] = link["spec"]["bfd"]
             found[mine["node"]]["circuits"].append(circuit)
     return found
 
@@ -215,9 +218,8 @@ class LabRouting:
         made = plan(entry["spec"], [Circuit(**circuit) for circuit in entry["circuits"]], entry.get("policies"))
         if made.router.loopback is None or (made.ospf is None and made.rip is None):
             raise InvalidError(f"cannot run {entry['daemon']} in {name}: it needs a loopback, and routing ospf or rip")
-        bfd = None
-        if made.bfd is not None:
-            bfd = BfdTimers(round(made.bfd.interval * 1000), made.bfd.multiplier)
+        bfd = _timers(made.bfd)
+        bfd_on = {interface: _timers(each) for interface, each in made.bfd_on.items()}
         namespace, directory = Path(entry["namespace"]), self._directory / name
         statics = [(str(each.destination), each.via) for each in made.router.static]
         if entry["daemon"] == "bird":
@@ -225,10 +227,10 @@ class LabRouting:
             return Bird(
                 namespace,
                 directory,
-                bird.configuration(made.router.loopback, made.ospf, bfd, routes, made.rip, made.announced),
+                bird.configuration(made.router.loopback, made.ospf, bfd, routes, made.rip, made.announced, bfd_on),
             )
         routes = [f"ip route {prefix} {via if via is not None else 'Null0'}" for prefix, via in statics]
-        text = frr.configuration(name, made.ospf, bfd, routes, made.rip, made.announced)
+        text = frr.configuration(name, made.ospf, bfd, routes, made.rip, made.announced, bfd_on)
         return Frr(namespace, directory, f"weft-{short_hash(str(namespace), 10)}", text)
 
     async def _stop_own(self) -> None:
@@ -259,6 +261,10 @@ class LabRouting:
         self._peers.clear()
         await self._tasks.close()
         self._looking = None
+
+
+def _timers(settings: BfdSettings | None) -> BfdTimers | None:
+    return BfdTimers(round(settings.interval * 1000), settings.multiplier) if settings is not None else None
 
 
 def _bird_way(via: IPv4Address | None) -> str:

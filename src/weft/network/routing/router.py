@@ -159,7 +159,7 @@ class Router:
             if change.gone:
                 self._alive.discard(key)
                 self._act("bfd", bfd.close(*key, now), now, outputs)
-            elif change.state in ("Full", "Up"):
+            elif change.state in ("2-Way", "Full", "Up"):  # 2-Way: others than the designated on a LAN
                 self._act("bfd", bfd.open(*key, now), now, outputs)
         elif change.state == "Up":
             self._alive.add(key)

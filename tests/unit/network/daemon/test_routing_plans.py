@@ -8,12 +8,15 @@ import pytest
 
 from weft.core.errors import InvalidError, NotFoundError, UnsupportedError
 from weft.network.routing.authentication import Authentication
+from weft.network.routing.bfd import Bfd
+from weft.network.routing.daemon.assembly import assemble
 from weft.network.routing.daemon.plan import Circuit, plan
 from weft.network.routing.ospf import AreaConfig, OspfConfig, OspfInterfaceConfig
 from weft.network.routing.peers import bird, bird_policy, frr, frr_policy
 from weft.network.routing.peers.frr import BfdTimers
 from weft.network.routing.policy import Match, Policy, PrefixList, PrefixRule, Statement, change_policy
 from weft.network.routing.rib.routes import PREFERENCES, NextHop, Route, Source
+from weft.network.topology.settings import BfdSettings
 from weft.node.lab_routing import Learned, entries, status
 
 SPEC: dict[str, Any] = {
@@ -266,3 +269,38 @@ def test_bird_is_told_the_same() -> None:
         "route x via y;",
     ):
         assert part in text
+
+
+def test_what_a_link_says_of_bfd_holds_over_what_the_router_says() -> None:
+    circuits = [
+        Circuit("fast", "router", bfd={"interval": "50ms"}),
+        Circuit("none", "router", bfd={"enabled": False}),
+        Circuit("usual", "router"),
+    ]
+    made = plan(SPEC, circuits)
+    assert made.bfd_on == {"fast": BfdSettings(0.05, 4), "none": None}, "what is left out is as the router says"
+    core = assemble(made, "seed").protocols["bfd"]
+    assert isinstance(core, Bfd)
+    packets = {each.interface: list(core.open(each.interface, IPv4Address("10.0.0.2"), 0.0)) for each in circuits}
+    assert [name for name, sent in packets.items() if sent] == ["fast", "usual"]
+    without = plan({**SPEC, "bfd": {"enabled": False}}, circuits[2:])
+    assert "bfd" not in assemble(without, "seed").protocols
+    with pytest.raises(InvalidError, match="link fast: bfd"):
+        plan(SPEC, [Circuit("fast", "router", bfd={"interval": "1us"})])
+
+
+def test_frr_and_bird_are_told_of_links_with_bfd_of_their_own() -> None:
+    own = {"e0": BfdTimers(50, 5)}
+    texts = frr.configuration("r1", config(), BfdTimers(100, 3), bfd_on=own)
+    assert " ip ospf bfd profile weft-e0" in texts["ospfd"].splitlines()
+    assert [line for line in texts["bfdd"].splitlines() if "profile" in line or "multiplier" in line] == [
+        " profile weft", "  detect-multiplier 3", " profile weft-e0", "  detect-multiplier 5",
+    ]  # fmt: skip
+    off = frr.configuration("r1", config(), BfdTimers(100, 3), bfd_on={"e0": None})
+    assert "ip ospf bfd" not in off["ospfd"]
+    assert "bfdd" not in frr.configuration("r1", config(), None, bfd_on={"e0": None})
+    text = bird.configuration(IPv4Address("1.1.1.1"), config(), None, bfd_on=own)
+    assert 'interface "e0" { min rx interval 50 ms; min tx interval 50 ms; multiplier 5; };' in text
+    assert 'interface "*"' not in text
+    assert "bfd yes" in text
+    assert "bfd yes" not in bird.configuration(IPv4Address("1.1.1.1"), config(), BfdTimers(), bfd_on={"e0": None})

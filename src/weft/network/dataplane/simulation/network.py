@@ -27,7 +27,7 @@ from weft.network.routing.router import Forward, Output, Router, Transmit
 from weft.network.topology.addresses import Addresses, allocate
 from weft.network.topology.model import Link, Topology
 from weft.network.topology.names import interface_name
-from weft.network.topology.writer import router_spec
+from weft.network.topology.writer import link_spec, router_spec
 
 # From a link's change to the controller's new routes in a router, and how far routers are apart in this.
 CONTROLLER_SECONDS = 0.015
@@ -275,5 +275,6 @@ def _circuits(topology: Topology) -> dict[str, list[tuple[Link, Circuit]]]:
             if mine.node in found:
                 area = str(link.area) if link.area is not None else None
                 beside = kinds.get(other.node, "host")
-                found[mine.node].append((link, Circuit(interface_name(link.name), beside, link.cost, area)))
+                bfd = link_spec(link).get("bfd")
+                found[mine.node].append((link, Circuit(interface_name(link.name), beside, link.cost, area, bfd)))
     return found

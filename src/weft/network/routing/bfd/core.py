@@ -6,7 +6,7 @@ In: packets (payload of UDP port 3784, with their TTL), timers. Out: packets, ch
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from weft.network.routing.bfd.config import BfdConfig
@@ -49,6 +49,7 @@ class Session:
     interface: str
     address: Address
     discriminator: int
+    config: BfdConfig
     state: State = State.DOWN
     remote_state: State = State.DOWN
     remote_discriminator: int = 0
@@ -64,12 +65,17 @@ class Session:
 
 
 class Bfd:
-    """All sessions of one router. `rng` jitters packets (6.8.7) and chooses discriminators."""
+    """All sessions of one router; `config` None is for none but on interfaces that `by_interface` names, where another
+    holds or, with None there, none. `rng` jitters packets (6.8.7) and chooses discriminators."""
 
-    def __init__(self, config: BfdConfig, rng: random.Random | None = None) -> None:
+    def __init__(
+        self,
+        config: BfdConfig | None,
+        rng: random.Random | None = None,
+        by_interface: Mapping[str, BfdConfig | None] | None = None,
+    ) -> None:
         self._config = config
-        self._tx = round(config.transmit * 1e6)
-        self._rx = round(config.receive * 1e6)
+        self._by_interface = dict(by_interface or {})
         self._rng = rng or random.Random()
         self._sessions: dict[Key, Session] = {}
         self._leaving: dict[Key, Session] = {}  # ended by us, and their neighbours are still being told
@@ -85,14 +91,15 @@ class Bfd:
         return {key: _NAMES[session.state] for key, session in self._sessions.items()}
 
     def open(self, interface: str, address: Address, now: float) -> Sequence[Action]:
-        """Starts a session, unless there is one."""
+        """Starts a session, unless there is one or none is wanted there."""
         self._begin(now)
-        if (interface, address) not in self._sessions:
+        config = self._by_interface.get(interface, self._config)
+        if config is not None and (interface, address) not in self._sessions:
             self._forget(self._leaving.pop((interface, address), None))
             discriminator = self._rng.randrange(1, 1 << 32)
             while discriminator in self._by_discriminator:
                 discriminator = self._rng.randrange(1, 1 << 32)
-            session = Session(interface, address, discriminator)
+            session = Session(interface, address, discriminator, config)
             self._sessions[session.key] = self._by_discriminator[discriminator] = session
             self._transmit(session)
         return self._actions
@@ -143,7 +150,7 @@ class Bfd:
         self._leaving[session.key] = session
         self._transmit(session)
         self._timers.set(
-            ("leave", session.discriminator), self._now + self._config.multiplier * self._interval(session)
+            ("leave", session.discriminator), self._now + session.config.multiplier * self._interval(session)
         )
         self._tell(session, gone=True)
 
@@ -216,7 +223,8 @@ class Bfd:
         self._actions.append(NeighborChanged("bfd", session.interface, session.address, name, gone=gone))
 
     def _desired(self, session: Session) -> int:
-        return self._tx if session.state is State.UP else max(self._tx, _SLOW)
+        wanted = round(session.config.transmit * 1e6)
+        return wanted if session.state is State.UP else max(wanted, _SLOW)
 
     def _interval(self, session: Session) -> float:
         """Seconds between our packets, before jitter; 0 for none, as the neighbour wants."""
@@ -226,7 +234,7 @@ class Bfd:
 
     def _expect(self, session: Session) -> None:
         """6.8.4: the detection time, by the neighbour's own intervals."""
-        interval = max(self._rx, session.remote_min_tx) / 1e6
+        interval = max(_receives(session), session.remote_min_tx) / 1e6
         self._timers.set(("detect", session.discriminator), self._now + session.remote_multiplier * interval)
 
     def _transmit(self, session: Session) -> None:
@@ -238,7 +246,7 @@ class Bfd:
         if not interval:
             self._timers.cancel(("transmit", session.discriminator))
             return
-        most = 0.9 if self._config.multiplier == 1 else 1.0
+        most = 0.9 if session.config.multiplier == 1 else 1.0
         self._timers.set(("transmit", session.discriminator), self._now + interval * self._rng.uniform(0.75, most))
 
     def _send(self, session: Session, *, final: bool = False) -> None:
@@ -247,10 +255,14 @@ class Bfd:
             session.discriminator,
             session.remote_discriminator,
             self._desired(session),
-            self._rx,
-            self._config.multiplier,
+            _receives(session),
+            session.config.multiplier,
             session.diagnostic,
             poll=session.polling and not final,
             final=final,
         )
         self._actions.append(Send(session.interface, session.address, packet.encode()))
+
+
+def _receives(session: Session) -> int:
+    return round(session.config.receive * 1e6)

@@ -14,6 +14,7 @@ from weft.network.routing.protocol import ProtocolName, RoutingProtocol
 from weft.network.routing.rib.routes import PREFERENCES, NextHop, Route
 from weft.network.routing.rip import Rip
 from weft.network.routing.router import Announcer, Router
+from weft.network.topology.settings import BfdSettings
 
 
 def assemble(made: Plan, seed: str | None = None) -> Router:
@@ -24,9 +25,13 @@ def assemble(made: Plan, seed: str | None = None) -> Router:
         protocols["ospf"] = Ospf(made.ospf)
     if made.rip is not None:
         protocols["rip"] = Rip(made.rip, rng)
-    if made.bfd is not None and protocols:
-        protocols["bfd"] = Bfd(BfdConfig(made.bfd.interval, made.bfd.interval, made.bfd.multiplier), rng)
+    if protocols and (made.bfd is not None or any(made.bfd_on.values())):
+        protocols["bfd"] = Bfd(_bfd(made.bfd), rng, {name: _bfd(each) for name, each in made.bfd_on.items()})
     return Router(protocols, redistribution(made))
+
+
+def _bfd(settings: BfdSettings | None) -> BfdConfig | None:
+    return BfdConfig(settings.interval, settings.interval, settings.multiplier) if settings is not None else None
 
 
 def redistribution(made: Plan) -> dict[Announcer, Policy]:

@@ -4,18 +4,20 @@ In: the spec of a Router object, and what is known of its links. Out: `Plan`, wh
 BIRD follow alike. Raises InvalidError for what no schema has caught, NotFoundError for policies that are not there.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Any, Literal
 
+from weft.core.errors import InvalidError
 from weft.network.routing.daemon.announced import Objects, announced
 from weft.network.routing.ospf import AreaConfig, OspfConfig, OspfInterfaceConfig, Throttle
 from weft.network.routing.policy import Policy
 from weft.network.routing.rip import RipConfig, RipInterfaceConfig
+from weft.network.topology.fields import Fields
 from weft.network.topology.model import Router
-from weft.network.topology.routing_reader import read_router
-from weft.network.topology.settings import BfdSettings, OspfSettings, RipSettings
+from weft.network.topology.routing_reader import read_bfd, read_router
+from weft.network.topology.settings import BfdSettings, OspfSettings, RipSettings, RoutingSettings
 
 Beside = Literal["router", "switch", "host"]
 _OSPF_METRIC, _RIP_METRIC = 20, 1
@@ -29,6 +31,7 @@ class Circuit:
     beside: Beside
     cost: int = 1
     area: str | None = None
+    bfd: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class Plan:
     ospf: OspfConfig | None = None
     rip: RipConfig | None = None
     bfd: BfdSettings | None = None
+    bfd_on: Mapping[str, BfdSettings | None] = field(default_factory=dict)  # links that say otherwise
     announced: Policy | None = None  # what the protocol announces of other sources
 
 
@@ -48,11 +52,24 @@ def plan(spec: dict[str, Any], circuits: Sequence[Circuit], policies: Objects | 
     settings = router.settings
     if router.routing == "rip":
         policy = announced(settings.rip.redistribute, policies or {}, _RIP_METRIC)
-        return Plan(router, rip=_rip(settings.rip, circuits), bfd=settings.bfd, announced=policy)
+        return Plan(router, None, _rip(settings.rip, circuits), settings.bfd, _bfd_on(settings, circuits), policy)
     if router.routing == "ospf" and router.loopback is not None:
         policy = announced(settings.ospf.redistribute, policies or {}, _OSPF_METRIC)
-        return Plan(router, _ospf(router.loopback, settings.ospf, circuits), bfd=settings.bfd, announced=policy)
+        ospf = _ospf(router.loopback, settings.ospf, circuits)
+        return Plan(router, ospf, None, settings.bfd, _bfd_on(settings, circuits), policy)
     return Plan(router)
+
+
+def _bfd_on(settings: RoutingSettings, circuits: Sequence[Circuit]) -> dict[str, BfdSettings | None]:
+    fields = Fields()
+    found: dict[str, BfdSettings | None] = {}
+    for each in circuits:
+        if each.bfd is not None:
+            read = read_bfd(fields, f"link {each.interface}: bfd", dict(each.bfd), settings.bfd)
+            found[each.interface] = None if read == "off" else read
+    if fields.errors:
+        raise InvalidError(str(fields.errors[0]))
+    return found
 
 
 def _rip(settings: RipSettings, circuits: Sequence[Circuit]) -> RipConfig:

@@ -3,7 +3,7 @@
 In: a configuration. Out: the text. Source: bird.network.cz, User's Guide, OSPF.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address
 
 from weft.network.routing.authentication import Authentication
@@ -23,9 +23,10 @@ def configuration(
     static: Iterable[str] = (),
     rip: RipConfig | None = None,
     announced: Policy | None = None,
+    bfd_on: Mapping[str, BfdTimers | None] | None = None,
 ) -> str:
     """`static` are routes such as `192.0.2.0/24 blackhole`; OSPF or RIP announces of other sources what `announced`
-    permits."""
+    permits; `bfd_on` is what holds for single interfaces."""
     lines = [
         "log stderr { error, fatal, bug };",
         f"router id {router_id};",
@@ -34,11 +35,13 @@ def configuration(
         "protocol kernel { ipv4 { import none; export where source != RTS_DEVICE; }; merge paths on; }",
         "protocol static { ipv4; " + "".join(f"route {route}; " for route in static) + "}",
     ]
-    if bfd is not None:
-        times = f"min rx interval {bfd.interval} ms; min tx interval {bfd.interval} ms; multiplier {bfd.multiplier};"
-        lines.append(f'protocol bfd {{ interface "*" {{ {times} }}; }}')
+    timers = {**(bfd_on or {}), "*": bfd}  # the first that fits counts
+    if any(timers.values()):
+        lines.append("protocol bfd {")
+        lines += [f'  interface "{name}" {{ {_times(each)} }};' for name, each in timers.items() if each is not None]
+        lines.append("}")
     if ospf is not None:
-        lines += _ospf(ospf, bfd is not None, redistribution("ospf", announced))
+        lines += _ospf(ospf, timers, redistribution("ospf", announced))
     if rip is not None:
         lines += _rip(rip, redistribution("rip", announced))
     return "\n".join([*lines, ""])
@@ -72,7 +75,11 @@ def _authentication(authentication: Authentication, simple: str) -> list[str]:
     return ["authentication cryptographic", f'password "{key}" {detail}']
 
 
-def _ospf(config: OspfConfig, bfd: bool, announced: str) -> list[str]:
+def _times(bfd: BfdTimers) -> str:
+    return f"min rx interval {bfd.interval} ms; min tx interval {bfd.interval} ms; multiplier {bfd.multiplier};"
+
+
+def _ospf(config: OspfConfig, bfd: Mapping[str, BfdTimers | None], announced: str) -> list[str]:
     lines = [
         "protocol ospf v2 ospf1 {",
         f"  ipv4 {{ import all; export filter {{ {announced} reject; }}; }};",
@@ -85,7 +92,9 @@ def _ospf(config: OspfConfig, bfd: bool, announced: str) -> list[str]:
             lines.append(f"    stub yes; default cost {kind.default_cost};")
             if kind.type == "totally-stub":
                 lines.append("    summary no;")
-        lines += [_interface(each, bfd) for each in config.interfaces if each.area == area]
+        for each in config.interfaces:
+            if each.area == area:
+                lines.append(_interface(each, bfd.get(each.name, bfd["*"]) is not None))
         lines.append("  };")
     return [*lines, "}"]
 

@@ -3,7 +3,7 @@
 In: a configuration. Out: the text, or UnsupportedError for what FRR 8 cannot do. Source: docs.frrouting.org.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from weft.core.errors import UnsupportedError
@@ -11,6 +11,8 @@ from weft.network.routing.ospf import OspfConfig, OspfInterfaceConfig
 from weft.network.routing.peers.frr_policy import redistribution
 from weft.network.routing.policy import Policy
 from weft.network.routing.rip import RipConfig, RipInterfaceConfig
+
+PROFILE = "weft"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,31 +30,42 @@ def configuration(
     static: Iterable[str] = (),
     rip: RipConfig | None = None,
     announced: Policy | None = None,
+    bfd_on: Mapping[str, BfdTimers | None] | None = None,
 ) -> dict[str, str]:
     """The text for each daemon, which also says which are needed; `static` are lines such as `ip route ... Null0`,
-    `announced` is what OSPF or RIP announces of other sources.
+    `announced` is what OSPF or RIP announces of other sources, `bfd_on` what holds for single interfaces.
 
     One file for all would do only by vtysh: a daemon that reads an "exit" of another's section ends its reading there.
     """
     sections: dict[str, list[str]] = {"zebra": []}
+    own = dict(bfd_on or {})
     if ospf is not None:
-        lines = [line for interface in ospf.interfaces for line in _interface(interface, bfd)]
+        lines = []
+        for interface in ospf.interfaces:
+            profile = PROFILE if interface.name not in own else f"{PROFILE}-{interface.name}"
+            lines += _interface(interface, profile if own.get(interface.name, bfd) is not None else None)
         maps, redistributed = redistribution("ospf", announced)
         sections["ospfd"] = [*lines, *maps, *_router(ospf), *redistributed, "exit"]
     if rip is not None:
         lines = [line for each in rip.interfaces for line in _rip_interface(each)]
         maps, redistributed = redistribution("rip", announced)
         sections["ripd"] = [*lines, *maps, *_rip(rip), *redistributed, "exit"]
-    if bfd is not None:
-        times = [f"  receive-interval {bfd.interval}", f"  transmit-interval {bfd.interval}"]
-        sections["bfdd"] = ["bfd", " profile weft", *times, f"  detect-multiplier {bfd.multiplier}", " exit", "exit"]
+    profiles = {PROFILE: bfd, **{f"{PROFILE}-{name}": timers for name, timers in own.items()}}
+    if any(profiles.values()):
+        blocks = [line for name, timers in profiles.items() if timers is not None for line in _profile(name, timers)]
+        sections["bfdd"] = ["bfd", *blocks, "exit"]
     if routes := list(static):
         sections["staticd"] = routes
     head = ["frr defaults traditional", f"hostname {hostname}", "log syslog errors"]
     return {daemon: "\n".join([*head, *lines, ""]) for daemon, lines in sections.items()}
 
 
-def _interface(config: OspfInterfaceConfig, bfd: BfdTimers | None) -> list[str]:
+def _profile(name: str, bfd: BfdTimers) -> list[str]:
+    times = [f"  receive-interval {bfd.interval}", f"  transmit-interval {bfd.interval}"]
+    return [f" profile {name}", *times, f"  detect-multiplier {bfd.multiplier}", " exit"]
+
+
+def _interface(config: OspfInterfaceConfig, profile: str | None) -> list[str]:
     lines = [f"interface {config.name}", f" ip ospf area {config.area}"]
     if config.network_type == "loopback":
         return [*lines, "exit"]
@@ -72,8 +85,8 @@ def _interface(config: OspfInterfaceConfig, bfd: BfdTimers | None) -> list[str]:
         lines.append(" ip ospf passive")
     if config.mtu_ignore:
         lines.append(" ip ospf mtu-ignore")
-    if bfd is not None and not config.passive:
-        lines += [" ip ospf bfd", " ip ospf bfd profile weft"]
+    if profile is not None and not config.passive:
+        lines += [" ip ospf bfd", f" ip ospf bfd profile {profile}"]
     lines += _authentication(config)
     return [*lines, "exit"]
 
