@@ -85,6 +85,7 @@ def controllers_of(context: "runner.Context", api: "ApiServer") -> "Sequence[run
     from weft.controllers.cronjob import CronJobController
     from weft.controllers.daemonset_controller import DaemonSetController
     from weft.controllers.deployment import DeploymentController
+    from weft.controllers.disruption import DisruptionController
     from weft.controllers.endpointslice import EndpointSliceController
     from weft.controllers.garbage import GarbageCollector
     from weft.controllers.job_controller import JobController
@@ -104,6 +105,7 @@ def controllers_of(context: "runner.Context", api: "ApiServer") -> "Sequence[run
         DaemonSetController(context),
         JobController(context),
         CronJobController(context),
+        DisruptionController(context),
         EndpointSliceController(context),
         NamespaceController(context, _collections(api, namespaced_only=True)),
         ServiceAccountController(context),
