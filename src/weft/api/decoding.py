@@ -170,6 +170,11 @@ def prune(obj: Object, rtype: ResourceType) -> None:
     Expects a built-in object that `check_types` let through.
     """
     prune_value(obj, rtype.schema)
+    metadata = obj.get("metadata")
+    if isinstance(metadata, dict):
+        for key in _OMITTED_WHEN_EMPTY:
+            if key in metadata and not metadata[key]:
+                del metadata[key]
 
 
 def prune_value(obj: Object, schema: Schema) -> None:
@@ -181,6 +186,8 @@ def prune_value(obj: Object, schema: Schema) -> None:
         _prune(obj, schema)
 
 
+# `omitempty` in Go's ObjectMeta. An empty managedFields has a meaning of its own.
+_OMITTED_WHEN_EMPTY = ("labels", "annotations", "ownerReferences", "finalizers")
 _ZEROS: dict[str, Any] = {"string": "", "integer": 0, "boolean": False, "quantity": "0"}
 
 

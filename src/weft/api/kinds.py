@@ -186,3 +186,7 @@ def _custom_type(spec: dict[str, Any], names: dict[str, Any], version: dict[str,
         storage=bool(version.get("storage")),
         deprecation_warning=deprecation if version.get("deprecated") else "",
     )
+
+
+# What the subresource scale of any kind is read and written as.
+SCALE = _builtin_type(Row("autoscaling", "v1", "Scale", "scales"))

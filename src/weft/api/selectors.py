@@ -224,6 +224,18 @@ FIELDS: dict[tuple[str, str], dict[str, str]] = {
         "source": "",
         "type": "",
     },
+    ("events.k8s.io", "Event"): {
+        "regarding.kind": "",
+        "regarding.namespace": "",
+        "regarding.name": "",
+        "regarding.uid": "",
+        "regarding.apiVersion": "",
+        "regarding.resourceVersion": "",
+        "regarding.fieldPath": "",
+        "reason": "",
+        "reportingController": "",
+        "type": "",
+    },
     ("apps", "ReplicaSet"): {"status.replicas": "0"},
     ("", "ReplicationController"): {"status.replicas": "0"},
     ("batch", "Job"): {"status.successful": "0"},
@@ -232,6 +244,7 @@ FIELDS: dict[tuple[str, str], dict[str, str]] = {
 _ELSEWHERE = {
     "source": ("source.component", "reportingComponent"),
     "reportingComponent": ("reportingComponent", "source.component"),
+    "reportingController": ("reportingController", "deprecatedSource.component"),
     "name": ("metadata.name",),
     "status.successful": ("status.succeeded",),
 }

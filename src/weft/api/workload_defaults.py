@@ -30,6 +30,8 @@ VALUES: dict[str, Object] = {
     },
     "PersistentVolumeSpec": {"persistentVolumeReclaimPolicy": "Retain", "volumeMode": "Filesystem"},
     "PersistentVolumeClaimSpec": {"volumeMode": "Filesystem"},
+    "StorageClass": {"reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"},
+    "NetworkPolicyPort": {"protocol": "TCP"},
     "PodDisruptionBudgetStatus": {
         "disruptionsAllowed": 0,
         "currentHealthy": 0,
@@ -92,9 +94,16 @@ def _job(obj: Object) -> None:
     spec.setdefault("podReplacementPolicy", "Failed" if spec.get("podFailurePolicy") else "TerminatingOrFailed")
 
 
+def _network_policy_spec(spec: Object) -> None:
+    """pkg/apis/networking/v1/defaults.go: ingress always, egress where it has rules."""
+    if not spec.get("policyTypes"):
+        spec["policyTypes"] = ["Ingress", "Egress"] if spec.get("egress") else ["Ingress"]
+
+
 RULES: dict[str, Callable[[Object], None]] = {
     "StatefulSetSpec": _stateful_set_spec,
     "DaemonSetSpec": _daemon_set_spec,
     "ReplicationController": _replication_controller,
     "Job": _job,
+    "NetworkPolicySpec": _network_policy_spec,
 }

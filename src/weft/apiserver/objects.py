@@ -7,6 +7,7 @@ reads what it wrote. A resourceVersion is the store's revision and is never stor
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from weft.api import events
 from weft.api.kinds import ResourceType
 from weft.apiserver import codec
 from weft.apiserver.cache import ROOT, Cache, Entry, Hub, Object
@@ -32,7 +33,8 @@ class Objects:
     @staticmethod
     def prefix(rtype: ResourceType, namespace: str | None = None) -> str:
         """The key prefix of a resource, or of its objects in one namespace."""
-        prefix = f"{ROOT}{rtype.gvr.group or 'core'}/{rtype.gvr.resource}/"
+        group = "" if rtype.gvr.group == events.GROUP else rtype.gvr.group
+        prefix = f"{ROOT}{group or 'core'}/{rtype.gvr.resource}/"
         return f"{prefix}{namespace}/" if namespace else prefix
 
     @classmethod
@@ -66,6 +68,10 @@ class Objects:
             metadata = obj.get("metadata")
             if metadata is not None:
                 metadata.pop("resourceVersion", None)
+            if obj.get("apiVersion") == events.VERSION:
+                kept = events.to_core(obj)
+                obj.clear()  # in place: the cache gives its resourceVersion to what the caller holds
+                obj.update(kept)
             raw = codec.encode(obj)
             self.cache.hand_over(raw, obj)
             handed.append(raw)
@@ -80,6 +86,9 @@ class Objects:
 
 
 def as_version(obj: Object, rtype: ResourceType) -> Object:
-    """The object as the version of `rtype` shows it: resources are stored in one version and differ in name only."""
+    """The object as the version of `rtype` shows it. Resources are stored in one version; but for Events, versions
+    differ in name only."""
     version = rtype.gvr.api_version
+    if rtype.gvr.group == events.GROUP:
+        return events.to_events(obj) if obj.get("apiVersion") != version else obj
     return obj if obj.get("apiVersion") == version else {**obj, "apiVersion": version}

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from weft.api.kinds import ResourceType
+from weft.api.kinds import SCALE, ResourceType
 from weft.api.status import ApiError, bad_request
 from weft.api.table import to_table
 from weft.apiserver import codec, negotiation, watching
@@ -38,6 +38,7 @@ from weft.core.errors import InvalidError, TimedOutError, UnavailableError, Weft
 
 _log = logging.getLogger(__name__)
 
+_TYPE = ("kind", "apiVersion")
 _POD_STREAMS = frozenset({"log", "exec", "attach", "portforward"})
 
 
@@ -133,7 +134,7 @@ class Routes:
                 raise not_allowed(http.method)
             return await self._resource(http, request, verb)
         if which == "scale" and verb in ("get", "update", "patch"):
-            return await respond(http, await self._scale(http, request, verb), warnings=request.warnings)
+            return await self._shown_scale(http, request, await self._scale(http, request, verb))
         if request.group == "" and request.resource == "pods":
             if which in _POD_STREAMS and verb in ("get", "create"):
                 return await self._streams.serve(http, request)
@@ -145,6 +146,14 @@ class Routes:
             obj = await finalize(self._api, request, await self._body(http))
             return await self._one(http, request, obj, _accepted(http))
         raise not_allowed(http.method)
+
+    async def _shown_scale(self, http: web.Request, request: Request, scale: Object) -> web.Response:
+        accepted = _accepted(http)
+        if accepted.convert == "Table":
+            version = scale["metadata"].get("resourceVersion", "")
+            now = self._api.clock.now()
+            scale = to_table(SCALE, [scale], version, include_object(http.query), now)
+        return await respond(http, scale, 200, accepted, request.warnings)
 
     async def _scale(self, http: web.Request, request: Request, verb: str) -> Object:
         if verb == "get":
@@ -282,6 +291,9 @@ def _selection(query: Mapping[str, str], request: Request) -> Selection:
 
 
 def _as_list(rtype: ResourceType, items: list[Object], at: int) -> Object:
+    """Items of built-in kinds say neither kind nor version, as Kubernetes has it; the list does."""
+    if not rtype.is_custom:
+        items = [{key: value for key, value in item.items() if key not in _TYPE} for item in items]
     return {
         "kind": rtype.list_kind,
         "apiVersion": rtype.gvr.api_version,

@@ -35,8 +35,12 @@ def apply(
     subresource: str = "",
     *,
     now: float | None = None,
+    yielding: frozenset[Path] = frozenset(),
 ) -> Object:
-    """The object after `manager` applied `applied`, with its managedFields; raises ApiError Conflict, BadRequest."""
+    """The object after `manager` applied `applied`, with its managedFields; raises ApiError Conflict, BadRequest.
+
+    Fields in `yielding` are taken from whoever owns them.
+    """
     metadata = applied.get("metadata")
     if not isinstance(metadata, dict):
         raise bad_request("the applied configuration has no metadata")
@@ -67,8 +71,9 @@ def apply(
         fieldset.difference(base, merged, schema, (), added, changed, removed)
     touched = sorted(added | changed)
     conflicts = [(each, path) for each in others for path in touched if fieldset.contains(each.fields, path)]
-    if conflicts and not force:
-        raise _conflict(conflicts)
+    refused = [(each, path) for each, path in conflicts if path not in yielding]
+    if refused and not force:
+        raise _conflict(refused)
     for each, path in conflicts:
         fieldset.remove(each.fields, path)
     for path in removed:

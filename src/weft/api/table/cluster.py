@@ -1,7 +1,9 @@
 """The rows of nodes, namespaces, events, leases, definitions, and of what holds configuration."""
 
+from weft.api.events import to_core
 from weft.api.table.printing import NONE, UNKNOWN, Cells, Object, age, created, name, prints
 
+_EVENT = "Last Seen|Type|Reason|Object|+Subobject|+Source|Message|+First Seen|+Count:integer|+Name"
 _ROLE = "node-role.kubernetes.io/"
 
 
@@ -53,7 +55,12 @@ def _address(status: Object, kind: str) -> str:
     return next(found, None) or NONE
 
 
-@prints("", "Event", "Last Seen|Type|Reason|Object|+Subobject|+Source|Message|+First Seen|+Count:integer|+Name")
+@prints("events.k8s.io", "Event", _EVENT)
+def new_event_row(obj: Object, now: float) -> Cells:
+    return event_row(to_core(obj), now)
+
+
+@prints("", "Event", _EVENT)
 def event_row(obj: Object, now: float) -> Cells:
     involved = obj.get("involvedObject") or {}
     first = obj.get("firstTimestamp") or obj.get("eventTime")

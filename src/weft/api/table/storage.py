@@ -58,3 +58,17 @@ def claim_row(obj: Object, now: float) -> Cells:
         created(obj, now),
         spec.get("volumeMode") or UNSET,
     ]
+
+
+@prints("storage.k8s.io", "StorageClass", "Name|Provisioner|ReclaimPolicy|VolumeBindingMode|AllowVolumeExpansion|Age")
+def class_row(obj: Object, now: float) -> Cells:
+    annotations = (obj.get("metadata") or {}).get("annotations") or {}
+    default = annotations.get("storageclass.kubernetes.io/is-default-class") == "true"
+    return [
+        f"{name(obj)} (default)" if default else name(obj),
+        obj.get("provisioner", ""),
+        obj.get("reclaimPolicy") or "Delete",
+        obj.get("volumeBindingMode") or UNSET,
+        "true" if obj.get("allowVolumeExpansion") else "false",
+        created(obj, now),
+    ]

@@ -113,3 +113,9 @@ def controller_revision_row(obj: Object, now: float) -> Cells:
 def pod_template_row(obj: Object, now: float) -> Cells:
     template = obj.get("template") or {}
     return [name(obj), *containers({"spec": obj}), labels((template.get("metadata") or {}).get("labels"))]
+
+
+@prints("autoscaling", "Scale", "Name|Desired:integer|Available:integer|Age")
+def scale_row(obj: Object, now: float) -> Cells:
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    return [name(obj), spec.get("replicas", 0), status.get("replicas", 0), created(obj, now)]

@@ -2,7 +2,7 @@
 
 from base64 import b64decode
 
-from weft.api import names
+from weft.api import events, names
 from weft.api.validation.errors import Errors, Object
 
 MAX_DATA = 1024 * 1024
@@ -89,6 +89,13 @@ def lease_spec(spec: Object, path: str, errors: Errors) -> None:
 
 
 def event(obj: Object, path: str, errors: Errors) -> None:
-    involved, namespace = obj.get("involvedObject") or {}, (obj.get("metadata") or {}).get("namespace")
+    new = obj.get("apiVersion") == events.VERSION
+    field = "regarding" if new else "involvedObject"
+    involved, namespace = obj.get(field) or {}, (obj.get("metadata") or {}).get("namespace")
     if involved.get("namespace") and namespace and involved["namespace"] != namespace:
-        errors.invalid("involvedObject.namespace", involved["namespace"], "does not match event.namespace")
+        errors.invalid(f"{field}.namespace", involved["namespace"], "does not match event.namespace")
+    if new and not obj.get("deprecatedFirstTimestamp"):  # one of the core version has that, and not all of these
+        for required in ("eventTime", "reportingController", "reportingInstance", "action", "reason"):
+            if not obj.get(required):
+                errors.required(required)
+        errors.one_of(obj, "type", "", ("Normal", "Warning"))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from weft.api.patch import apply, json_patch, merge_patch, strategic_merge
+from weft.api.patch import apply, json_patch, last_applied, merge_patch, strategic_merge
 from weft.api.status import ApiError, bad_request
 from weft.apiserver import codec, strategy
 from weft.apiserver.api import Api, Object
@@ -86,7 +86,12 @@ async def _apply(api: Api, request: Request, body: Any) -> Object:
                     raise
 
         def produce(old: Object) -> Object:
-            new = codec.copied(apply(old, body, manager, request.force, schema, request.subresource, now=now))
+            by_kubectl = manager == last_applied.MANAGER and not request.subresource
+            mine = last_applied.fields(old, schema) if by_kubectl else frozenset()
+            result = apply(old, body, manager, request.force, schema, request.subresource, now=now, yielding=mine)
+            new = codec.copied(result)
+            if by_kubectl:
+                last_applied.refresh(new, body)
             new["metadata"]["resourceVersion"] = body["metadata"].get("resourceVersion")
             return new
 
