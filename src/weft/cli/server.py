@@ -92,6 +92,7 @@ def controllers_of(context: "runner.Context", api: "ApiServer") -> "Sequence[run
     from weft.controllers.namespace import NamespaceController
     from weft.controllers.network import NetworkController
     from weft.controllers.nodelifecycle import NodeLifecycleController
+    from weft.controllers.quota import QuotaController
     from weft.controllers.replicaset import ReplicaSetController
     from weft.controllers.replication import ReplicationControllerController
     from weft.controllers.serviceaccount import ServiceAccountController
@@ -107,6 +108,7 @@ def controllers_of(context: "runner.Context", api: "ApiServer") -> "Sequence[run
         CronJobController(context),
         DisruptionController(context),
         EndpointSliceController(context),
+        QuotaController(context, _collections(api, namespaced_only=True)),
         NamespaceController(context, _collections(api, namespaced_only=True)),
         ServiceAccountController(context),
         NodeLifecycleController(context),

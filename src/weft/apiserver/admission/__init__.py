@@ -2,8 +2,10 @@
 
 from weft.apiserver.admission.crd import define_custom_resource
 from weft.apiserver.admission.job import select_job_pods
+from weft.apiserver.admission.limits import keep_within_limits
 from weft.apiserver.admission.namespace import keep_namespace_finalizers, namespace_takes_new_content
-from weft.apiserver.admission.pod import complete_pod
+from weft.apiserver.admission.pod import complete_pod, only_one_default_priority
+from weft.apiserver.admission.quota import count_against_quotas
 from weft.apiserver.admission.service import allocate_service
 from weft.apiserver.api import Steps
 
@@ -11,11 +13,14 @@ STEPS = Steps(
     first=(
         namespace_takes_new_content,
         keep_namespace_finalizers,
+        keep_within_limits,
         complete_pod,
         select_job_pods,
     ),
     allocate=(
         allocate_service,
         define_custom_resource,
+        only_one_default_priority,
     ),
+    count=(count_against_quotas,),
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 from weft.api import quantity
 from weft.api.gvr import GVR
-from weft.api.status import ApiError
+from weft.apiserver.admission.webhooks import forbidden
 from weft.apiserver.api import Attributes
 
 PRIORITYCLASSES = GVR("scheduling.k8s.io", "v1", "priorityclasses")
@@ -44,21 +44,32 @@ def _set_priority(attributes: Attributes, spec: dict[str, Any]) -> None:
         if name:
             found = attributes.api.objects.get(rtype, None, name)
             if found is None:
-                pod = attributes.obj["metadata"].get("name", "")
-                raise ApiError(
-                    "Forbidden",
-                    f'pods "{pod}" is forbidden: no PriorityClass with name {name} was found',
-                    kind="pods",
-                    name=str(pod),
-                )
+                raise forbidden(attributes, f"no PriorityClass with name {name} was found")
         else:
             default = [c for c in attributes.api.objects.each(rtype) if c.get("globalDefault")]
             found = max(default, key=lambda c: -c.get("value", 0), default=None)
         if found is not None:
             spec["priorityClassName"] = found["metadata"]["name"]
             priority, policy = found.get("value", 0), found.get("preemptionPolicy", policy)
+    if spec.get("priority") not in (None, priority):
+        why = (
+            f"the integer value of priority ({spec['priority']}) must not be provided in pod spec; priority admission "
+        )
+        why += f"controller computed {priority} from the given PriorityClass name"
+        raise forbidden(attributes, why)
     spec["priority"] = priority
     spec.setdefault("preemptionPolicy", policy)
+
+
+def only_one_default_priority(attributes: Attributes) -> None:
+    if attributes.which != ("scheduling.k8s.io", "priorityclasses") or not attributes.obj.get("globalDefault"):
+        return
+    name = attributes.obj["metadata"].get("name")
+    for other in attributes.api.objects.each(attributes.request.rtype):
+        if attributes.operation != "DELETE" and other.get("globalDefault") and other["metadata"]["name"] != name:
+            taken = other["metadata"]["name"]
+            why = f"PriorityClass {taken} is already marked as default. Only one default can exist"
+            raise forbidden(attributes, why)
 
 
 def qos_class(spec: dict[str, Any]) -> str:
