@@ -141,6 +141,8 @@ class FabricController:
             self._probed(message.data, end)
         elif all(end != link[0] for link in self.links):
             self._from_host(end, frame, message.data)
+        elif (target := self.hosts.get(int.from_bytes(frame.destination))) is not None:
+            self._forward(message.data, end, [target])  # its switch had the flow already, the next one not yet
 
     def _probed(self, data: bytes, end: End) -> None:
         probe = Probe.decode(data)
@@ -167,8 +169,11 @@ class FabricController:
         target = None if known is None else self.hosts.get(known)
         inner = {each[0] for each in self.links}
         outs = [target] if target else [each for each in self.ports if each not in inner and self.ports[each].is_up]
+        self._forward(data, end, outs)
+
+    def _forward(self, data: bytes, came: End, outs: Iterable[End]) -> None:
         for out in outs:
-            if out != end and out.datapath in self.plane.switches:
+            if out != came and out.datapath in self.plane.switches:
                 self.plane.switches[out.datapath].send(m.PacketOut(data, (Output(out.port),)))
 
     # What runs on.

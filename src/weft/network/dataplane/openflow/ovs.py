@@ -11,6 +11,7 @@ import json
 import os
 import select
 import signal
+import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,18 +33,21 @@ class Bridge:
 
 
 async def _run(directory: Path, *command: str) -> str:
+    # Not by the loop: uvloop lets children inherit its ends of their pipes, and a daemon would keep them open for ever.
     try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+        done = await asyncio.to_thread(
+            subprocess.run,
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             env=os.environ | {"OVS_RUNDIR": str(directory)},  # where the switch puts the sockets of its bridges
+            check=False,
         )
     except FileNotFoundError:
-        raise UnsupportedError(f"cannot run Open vSwitch: {command[0]} is not installed")
-    out, _ = await process.communicate()
-    text = out.decode(errors="replace")
-    if process.returncode:
+        raise UnsupportedError(f"cannot run Open vSwitch: {command[0]} is not installed (Debian: openvswitch-switch)")
+    text = done.stdout.decode(errors="replace")
+    if done.returncode:
         raise UnavailableError(f"cannot {' '.join(command[:2])}: {text.strip()}")
     return text
 

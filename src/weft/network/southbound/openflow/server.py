@@ -6,7 +6,7 @@ In: a `Handler` that is told of switches and what they send. Out: `Switch`, by w
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 from weft.core.clock import Clock, SystemClock
 from weft.core.errors import UnavailableError
@@ -79,8 +79,7 @@ class Switch(asyncio.Protocol):
     # What the loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # not an instance with uvloop
         self._server.channels.add(self)
         self._flush_soon()
         self._tick()
