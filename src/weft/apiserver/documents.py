@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from weft.api import discovery, openapi
+from weft.api import discovery, openapi, openapi_protobuf
 from weft.api.kinds import Kinds
 from weft.api.status import ApiError
 from weft.apiserver import negotiation
@@ -25,10 +25,6 @@ VERSION = {
     "compiler": "cpython",
     "platform": f"linux/{ {'x86_64': 'amd64', 'aarch64': 'arm64'}.get(platform.machine(), platform.machine()) }",
 }
-# kubectl turns to version 2, in protobuf, for kinds that version 3 does not have. An empty document (gnostic's
-# openapi_v2.Document: swagger = 1, info = 2 {title = 1, version = 2}) tells it that there are none.
-_V2_MEDIA = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
-_EMPTY_V2 = b"\x0a\x032.0\x12\x15\x0a\x0aKubernetes\x12\x07v1.32.0"
 _HEALTH = ("/healthz", "/livez", "/readyz")
 
 
@@ -61,7 +57,8 @@ class Documents:
         document: dict[str, Any] | None = None
         if path == "/openapi/v2":
             if "protobuf" in http.headers.get("Accept", ""):
-                return web.Response(body=_EMPTY_V2, headers={"Content-Type": _V2_MEDIA})
+                body = openapi_protobuf.encode(openapi.openapi_v2(self._kinds))
+                return web.Response(body=body, headers={"Content-Type": openapi_protobuf.MEDIA})
             document = openapi.openapi_v2(self._kinds)
         elif path == "/openapi/v3":
             document = openapi.openapi_v3_index(self._kinds)
