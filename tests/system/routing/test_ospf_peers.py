@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
-from routing_lab import Lab, WeftRouter, config, lsas_of_bird, lsas_of_frr, until
+from routing_lab import FAST, Lab, WeftRouter, config, lsas_of_bird, lsas_of_frr, until
 
 from weft.network.routing.authentication import Authentication
-from weft.network.routing.ospf import AreaConfig, OspfInterfaceConfig
+from weft.network.routing.ospf import AreaConfig, AreaRange, OspfInterfaceConfig
 from weft.network.routing.ospf.lsa import MAX_SEQUENCE, RouterBody, make_lsa
 from weft.network.routing.ospf.packet import LinkStateUpdate, Packet, encode
 from weft.network.routing.peers import Frr
@@ -148,6 +148,33 @@ def test_areas_externals_and_a_stub_area_with_peers(lab: Lab) -> None:
     # FRR 8 shows an LSA of MaxAge for a minute more; its route goes at once.
     until(lambda: "via w2" not in frr.ask("show ip route 203.0.113.0/24"), "FRR takes our MaxAge")
     until(lambda: "10.0.1.2" not in bird.ask("show route 203.0.113.0/24"), "and passes it on to BIRD")
+
+
+def test_area_ranges_of_ours_and_of_frr_and_bird(lab: Lab) -> None:
+    """w1 -area 1- f2 -backbone- w3 -area 2- b4; the border routers f2 and w3 have a range each."""
+    for number, name in enumerate(("w1", "f2", "w3", "b4"), 1):
+        lab.node(name, number)
+    for subnet, (a, b) in enumerate((("w1", "f2"), ("f2", "w3"), ("w3", "b4")), 1):
+        lab.link(a, b, subnet)
+    one, two = IPv4Address("0.0.0.1"), IPv4Address("0.0.0.2")
+
+    def circuit(name: str, area: IPv4Address) -> OspfInterfaceConfig:
+        return OspfInterfaceConfig(name, area, "point-to-point", **FAST)  # type: ignore[arg-type]
+
+    backbone = IPv4Address(0)
+    theirs = (AreaConfig(one, ranges=(AreaRange(IPv4Network("1.1.1.0/30")),)),)
+    ours = (AreaConfig(two, ranges=(AreaRange(IPv4Network("10.0.0.0/16"), cost=7),)),)
+    first = lab.weft("w1", config(1, circuit("f2", one)))
+    frr = lab.frr("f2", config(2, circuit("w1", one), circuit("w3", backbone), areas=theirs))
+    third = lab.weft("w3", config(3, circuit("b4", two), circuit("f2", backbone), areas=ours))
+    bird = lab.bird("b4", config(4, circuit("w3", two)))
+    until(lambda: "1.1.1.0/30" in third.routes(), "FRR's range")
+    assert "1.1.1.1/32" not in third.routes()
+    until(lambda: "10.0.2.2, via w3" in frr.ask("show ip route 10.0.0.0/16"), "FRR has our range")
+    assert "10.0.3.0" not in frr.ask("show ip route ospf")
+    until(lambda: first.routes().get("10.0.0.0/16", (0, []))[0] == 27, "and so has area 1, with the cost of the range")
+    until(lambda: "1.1.1.0/30" in bird.ask("show route"), "and BIRD that of FRR")
+    assert "blackhole 10.0.0.0/16 proto ospf" in lab.inside("w3", "ip route show type blackhole")
 
 
 @pytest.mark.parametrize("algorithm", ["simple", "md5", "hmac-sha-1", "hmac-sha-256", "hmac-sha-512"])

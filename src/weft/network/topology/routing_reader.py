@@ -28,6 +28,7 @@ from weft.network.topology.settings import (
     BfdSettings,
     NetworkType,
     OspfSettings,
+    RangeSettings,
     Redistribution,
     RedistributionSource,
     RipSettings,
@@ -160,6 +161,7 @@ def _areas(fields: Fields, path: str, raw: object, base: tuple[AreaSettings, ...
         entry = fields.typed(at, value, dict, {})
         kind = fields.choice(f"{at}.type", entry.get("type"), AREA_TYPES, "normal")
         cost = fields.integer(f"{at}.defaultCost", entry.get("defaultCost"), 1, 0, _OSPF_METRIC)
+        ranges = _ranges(fields, f"{at}.ranges", entry.get("ranges"))
         if area is None:
             continue
         if area in own:
@@ -167,8 +169,27 @@ def _areas(fields: Fields, path: str, raw: object, base: tuple[AreaSettings, ...
         if area == BACKBONE and kind != "normal":
             fields.invalid(f"{at}.type", kind, "the backbone cannot be a stub area")
         own.add(area)
-        found[area] = AreaSettings(area, kind, cost)
+        found[area] = AreaSettings(area, kind, cost, ranges)
     return tuple(found[area] for area in sorted(found))
+
+
+def _ranges(fields: Fields, path: str, raw: object) -> tuple[RangeSettings, ...]:
+    found: dict[IPv4Network, RangeSettings] = {}
+    for at, entry in fields.objects(path, raw):
+        if not entry.get("prefix"):
+            fields.required(f"{at}.prefix", "such as 10.1.0.0/16")
+            continue
+        prefix = fields.text(f"{at}.prefix", entry["prefix"], _prefix, None)
+        advertise = fields.typed(f"{at}.advertise", entry.get("advertise"), bool, True)
+        cost = None
+        if entry.get("cost") is not None:
+            cost = fields.integer(f"{at}.cost", entry["cost"], 0, 0, _OSPF_METRIC)
+        if prefix is None:
+            continue
+        if prefix in found:
+            fields.duplicate(f"{at}.prefix", str(prefix))
+        found[prefix] = RangeSettings(prefix, advertise, cost)
+    return tuple(found.values())
 
 
 def _spf_delay(fields: Fields, path: str, raw: object, base: SpfDelay) -> SpfDelay:

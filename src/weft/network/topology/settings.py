@@ -49,12 +49,22 @@ class Redistribution:
 
 
 @dataclass(frozen=True, slots=True)
+class RangeSettings:
+    """An area address range (RFC 2328, 3.5)."""
+
+    prefix: IPv4Network
+    advertise: bool = True
+    cost: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AreaSettings:
     """What a border router says of an area (RFC 2328, C.2)."""
 
     area: IPv4Address
     type: AreaType = "normal"
     default_cost: int = 1
+    ranges: tuple[RangeSettings, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

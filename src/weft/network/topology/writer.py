@@ -13,6 +13,7 @@ from weft.network.topology.settings import (
     AreaSettings,
     BfdSettings,
     OspfSettings,
+    RangeSettings,
     Redistribution,
     RipSettings,
     RoutingSettings,
@@ -203,6 +204,17 @@ def _area(area: AreaSettings) -> Object:
     found: Object = {"type": area.type}
     if area.default_cost != 1:
         found["defaultCost"] = area.default_cost
+    if area.ranges:
+        found["ranges"] = [_range(each) for each in area.ranges]
+    return found
+
+
+def _range(each: RangeSettings) -> Object:
+    found: Object = {"prefix": str(each.prefix)}
+    if not each.advertise:
+        found["advertise"] = False
+    if each.cost is not None:
+        found["cost"] = each.cost
     return found
 
 

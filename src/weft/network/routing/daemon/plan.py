@@ -11,13 +11,13 @@ from typing import Any, Literal
 
 from weft.core.errors import InvalidError
 from weft.network.routing.daemon.announced import Objects, announced
-from weft.network.routing.ospf import AreaConfig, OspfConfig, OspfInterfaceConfig, Throttle
+from weft.network.routing.ospf import AreaConfig, AreaRange, OspfConfig, OspfInterfaceConfig, Throttle
 from weft.network.routing.policy import Policy
 from weft.network.routing.rip import RipConfig, RipInterfaceConfig
 from weft.network.topology.fields import Fields
 from weft.network.topology.model import Router
 from weft.network.topology.routing_reader import read_bfd, read_router
-from weft.network.topology.settings import BfdSettings, OspfSettings, RipSettings, RoutingSettings
+from weft.network.topology.settings import AreaSettings, BfdSettings, OspfSettings, RipSettings, RoutingSettings
 
 Beside = Literal["router", "switch", "host"]
 _OSPF_METRIC, _RIP_METRIC = 20, 1
@@ -97,9 +97,14 @@ def _ospf(router_id: IPv4Address, settings: OspfSettings, circuits: Sequence[Cir
     return OspfConfig(
         router_id,
         (*(_circuit(settings, each) for each in circuits), loopback),
-        tuple(AreaConfig(each.area, each.type, each.default_cost) for each in settings.areas),
+        tuple(_area(each) for each in settings.areas),
         spf_throttle=Throttle(delay.initial, delay.hold, delay.maximum),
     )
+
+
+def _area(settings: AreaSettings) -> AreaConfig:
+    ranges = tuple(AreaRange(each.prefix, each.advertise, each.cost) for each in settings.ranges)
+    return AreaConfig(settings.area, settings.type, settings.default_cost, ranges)
 
 
 def _circuit(settings: OspfSettings, circuit: Circuit) -> OspfInterfaceConfig:

@@ -1,7 +1,7 @@
 """What a user says of an OSPF router. Times in seconds; identifiers as IPv4 addresses. Checked when built."""
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import Literal
 
 from weft.core.errors import InvalidError
@@ -69,12 +69,22 @@ class OspfInterfaceConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class AreaRange:
+    """Networks of an area that others hear of as one, or not at all; `cost` None: that of the farthest (12.4.3)."""
+
+    prefix: IPv4Network
+    advertise: bool = True
+    cost: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AreaConfig:
     """A stub area takes no external routes but a default of `default_cost`; a totally stub one no summaries either."""
 
     area: IPv4Address
     type: AreaType = "normal"
     default_cost: int = 1
+    ranges: tuple[AreaRange, ...] = ()
 
     def __post_init__(self) -> None:
         if self.area == BACKBONE and self.type != "normal":

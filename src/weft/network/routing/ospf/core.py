@@ -21,7 +21,8 @@ from weft.network.routing.ospf.packet import (
     LinkStateUpdate,
     decode,
 )
-from weft.network.routing.ospf.routes import Calculation, Table, differences
+from weft.network.routing.ospf.ranges import discarded
+from weft.network.routing.ospf.routes import Calculation, Table, differences, is_border
 from weft.network.routing.ospf.state import (
     ALL_DESIGNATED,
     NAMES,
@@ -47,6 +48,7 @@ from weft.network.routing.protocol import (
     Shutdown,
     TimerFired,
 )
+from weft.network.routing.rib.routes import PREFERENCES, Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class Ospf:
         self._calculation = Calculation(self._instance)
         self._spf_pace = Pace(config.spf_throttle)
         self._table = Table()
+        self._discarded: set[IPv4Network] = set()  # 11.1: active ranges
 
     @property
     def spf_runs(self) -> int:
@@ -303,5 +306,12 @@ class Ospf:
             if circuit.state is not InterfaceState.DOWN
         }
         routes, withdrawn = differences(old.networks, self._table.networks, self._config.max_paths, mine.__contains__)
+        before, self._discarded = self._discarded, set()
+        if is_border(self._instance):
+            self._discarded = discarded(self._table.networks, self._config.areas)
+        routes += tuple(Route(each, (), "ospf", PREFERENCES["ospf"]) for each in sorted(self._discarded - before))
+        told = {route.prefix for route in routes}
+        withdrawn = tuple(each for each in withdrawn if each not in self._discarded)
+        withdrawn += tuple(each for each in sorted(before - self._discarded) if each not in told)
         if routes or withdrawn:
             self._instance.actions.append(RouteUpdate(routes, withdrawn))

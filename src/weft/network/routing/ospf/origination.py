@@ -35,6 +35,7 @@ from weft.network.routing.ospf.lsa import (
     SummaryBody,
     make_lsa,
 )
+from weft.network.routing.ospf.ranges import condense
 from weft.network.routing.ospf.routes import INTER, INTRA, Path, Prefix, Table, active_areas, is_border
 from weft.network.routing.ospf.state import Circuit, Instance, InterfaceState, NeighborState, Pace
 from weft.network.routing.rib.routes import Route
@@ -179,7 +180,7 @@ class Origination:
         if config.type != "totally-stub":
             paths = {
                 prefix: path
-                for prefix, path in self.table.networks.items()
+                for prefix, path in condense(self.table.networks, self._instance.config.areas).items()
                 if self._is_told(path, area) and not (prefix == (0, 0) and config.type != "normal")
             }
             for prefix, lsid in link_state_ids(paths).items():

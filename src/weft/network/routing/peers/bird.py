@@ -6,6 +6,7 @@ In: a configuration. Out: the text. Source: bird.network.cz, User's Guide, OSPF.
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address
 
+from weft.core.errors import UnsupportedError
 from weft.network.routing.authentication import Authentication
 from weft.network.routing.ospf import OspfConfig, OspfInterfaceConfig
 from weft.network.routing.peers.bird_policy import redistribution
@@ -92,6 +93,11 @@ def _ospf(config: OspfConfig, bfd: Mapping[str, BfdTimers | None], announced: st
             lines.append(f"    stub yes; default cost {kind.default_cost};")
             if kind.type == "totally-stub":
                 lines.append("    summary no;")
+        if any(each.cost is not None for each in kind.ranges):
+            raise UnsupportedError(f"cannot tell BIRD of a cost of ranges of area {area}: it takes the largest within")
+        if kind.ranges:
+            ranges = (f"{each.prefix}{'' if each.advertise else ' hidden'};" for each in kind.ranges)
+            lines.append(f"    networks {{ {' '.join(ranges)} }};")
         for each in config.interfaces:
             if each.area == area:
                 lines.append(_interface(each, bfd.get(each.name, bfd["*"]) is not None))

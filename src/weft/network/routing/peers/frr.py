@@ -120,6 +120,9 @@ def _router(config: OspfConfig) -> list[str]:
         if area.type != "normal":
             lines.append(f" area {area.area} stub" + (" no-summary" if area.type == "totally-stub" else ""))
             lines.append(f" area {area.area} default-cost {area.default_cost}")
+        for each in area.ranges:
+            cost = f" cost {each.cost}" if each.cost is not None else ""
+            lines.append(f" area {area.area} range {each.prefix}" + (cost if each.advertise else " not-advertise"))
     if config.default_originate:
         lines.append(f" default-information originate always metric 1 metric-type {config.metric_type}")
     return lines
