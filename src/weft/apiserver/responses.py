@@ -33,8 +33,6 @@ async def respond(
 
 def failure(error: ApiError) -> web.Response:
     headers = {"Content-Type": "application/json", "Cache-Control": "no-cache, private"}
-    if error.code == 429:
-        headers["Retry-After"] = "10"
     if error.code == 401:
         headers["WWW-Authenticate"] = 'Basic realm="kubernetes"'
     return web.Response(body=codec.encode(error.to_json()), status=error.code, headers=headers)
