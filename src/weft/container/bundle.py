@@ -88,7 +88,7 @@ class Bundles:
             seccomp_profile=self._seccomp(spec),
             machine=platform.machine(),
             kernel=kernel_version(platform.release()),
-            swap_accounting=_has_swap_accounting(),
+            swap_accounting=has_swap_accounting(),
             rlimits=rlimits,
             oom_score_adj=score,
             init_path=_init() if spec.init else "",
@@ -235,7 +235,7 @@ def _json_object(data: bytes, where: str) -> Mapping[str, Any]:
     return value
 
 
-def _has_swap_accounting() -> bool:
+def has_swap_accounting() -> bool:
     top = cgroups.hierarchy("memory")
     if top is None:
         return False

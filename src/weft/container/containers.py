@@ -8,15 +8,16 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from weft.container import logs, stats
+from weft.container import health, logs, stats
 from weft.container.attach import AttachStream
 from weft.container.base import ExecSpec, Image, LogLine, RootFilesystem
+from weft.container.bundle import has_swap_accounting
 from weft.container.execs import Execs
 from weft.container.lifecycle import Lifecycle, Parts
 from weft.container.records import Record
 from weft.container.runtime import conmon, oci_spec
-from weft.container.spec import Container, ContainerSpec, Mount, State
-from weft.core.errors import ConflictError, InvalidError, NotFoundError
+from weft.container.spec import Container, ContainerSpec, Health, Mount, State
+from weft.core.errors import ConflictError, InvalidError, NotFoundError, UnsupportedError, WeftError
 from weft.core.ids import hex_id
 from weft.core.process import ProcessError, run
 
@@ -32,6 +33,60 @@ class ContainerManager:
         self._parts = parts
         self._lifecycle = lifecycle
         self._execs = Execs(parts)
+        lifecycle.on_running = self._look_after
+        for record in parts.index.all():
+            if record.is_running:
+                self._look_after(record)
+
+    def _look_after(self, record: Record) -> None:
+        """Checks the health of one that has begun to run, or that still runs."""
+        if record.prober is not None:
+            record.prober.cancel()
+            record.prober = None
+        check = self._health_check(record.container.spec, record.container.image_id)
+        if check is None:
+            return
+        if record.container.health is None:
+            record.change(health=Health())
+        record.prober = asyncio.get_running_loop().create_task(
+            health.watch(record, check, self._execs.start, self._health_changed), name=f"health {record.id[:12]}"
+        )
+
+    def _health_check(self, spec: ContainerSpec, image: str) -> health.HealthCheck | None:
+        try:
+            config: Mapping[str, Any] = self._parts.images.resolve(image).config.get("config") or {}
+        except NotFoundError:
+            config = {}
+        shell = tuple(config.get("Shell") or ("/bin/sh", "-c"))
+        return health.read(spec.healthcheck, config.get("Healthcheck"), shell)
+
+    def _health_changed(self, record: Record, status: str) -> None:
+        self._parts.files.save(record)
+        if status:
+            self._lifecycle.publish(record, f"health_status: {status}")
+
+    async def update(self, key: str, spec: ContainerSpec) -> Container:
+        """Other limits and another restart policy, also while it runs; `spec` is the old one with those changed.
+
+        Raises what the runtime says where it cannot; nothing has changed then.
+        """
+        record = self._parts.index.find(key)
+        if record.container.state in (State.REMOVING, State.DEAD):
+            raise ConflictError(f'Container {record.id} is marked for removal and cannot be "update".')
+        if spec.auto_remove and spec.restart.name != "no":
+            raise ConflictError(
+                f"Restart policy cannot be updated because AutoRemove is enabled for the container {record.id}"
+            )
+        async with record.lock:
+            if record.is_running and spec.resources != record.container.spec.resources:
+                try:
+                    await self._parts.runtime.update(record.id, oci_spec.limits(spec.resources, has_swap_accounting()))
+                except ProcessError as error:
+                    raise WeftError(f"Cannot update container {record.id}: {error.stderr.strip()}") from error
+            record.change(spec=spec)
+            self._parts.files.save(record)
+        self._lifecycle.publish(record, "update")
+        return record.container
 
     async def create(self, spec: ContainerSpec) -> Container:
         parts = self._parts
@@ -39,6 +94,7 @@ class ContainerManager:
         image_config: Mapping[str, Any] = image.config.get("config") or {}
         oci_spec.command(spec, image_config)
         oci_spec.capability_set(spec, frozenset())
+        health.read(spec.healthcheck, image_config.get("Healthcheck"), ())
         for mode in (spec.network, spec.ipc, spec.pid):
             if mode.startswith("container:"):
                 parts.index.find(mode.partition(":")[2])
@@ -124,8 +180,11 @@ class ContainerManager:
         if not record.is_running:
             raise ConflictError(f"cannot kill container: {key}: container {record.id} is not running")
         record.manually_stopped = True
+        ended = record.next_exit()
         self._lifecycle.signal(record, number)
         self._lifecycle.publish(record, "kill", {"signal": str(number)})
+        if number == signals.SIGKILL:  # as dockerd: who asks next finds that it has ended
+            await asyncio.wait({ended}, timeout=_STOP_SECONDS)
 
     async def pause(self, key: str) -> None:
         await self._lifecycle.pause(self._parts.index.find(key))
@@ -183,6 +242,8 @@ class ContainerManager:
         tail: int | None = None,
     ) -> AsyncIterator[LogLine]:
         record = self._parts.index.find(key)
+        if not self._parts.index.find(key).container.spec.log:
+            raise UnsupportedError("configured logging driver does not support reading")
         selection = logs.Selection(stdout, stderr, since, until, tail)
         path = self._parts.files.path(record.id) / "container.log"
         return logs.read(path, selection, self.waiter(record.id) if follow else None)
@@ -275,7 +336,12 @@ class ContainerManager:
     async def close(self) -> None:
         """Stops watching; containers run on."""
         await self._execs.close()
-        tasks = [task for record in self._parts.index.all() for task in (record.watcher, record.restarter) if task]
+        tasks = [
+            task
+            for record in self._parts.index.all()
+            for task in (record.watcher, record.restarter, record.prober)
+            if task
+        ]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +65,7 @@ class Lifecycle:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self._filters = CompiledFilters()
+        self.on_running: Callable[[Record], None] = lambda record: None
 
     def publish(self, record: Record, action: str, attributes: Mapping[str, str] | None = None) -> None:
         container = record.container
@@ -123,7 +124,7 @@ class Lifecycle:
             name=record.container.name,
             directory=directory,
             exits=parts.exits,
-            log=Path(record.container.log_path),
+            log=Path(record.container.log_path) if spec.log else None,
             runtime=parts.runtime.argv,
             tty=spec.tty,
             stdin=spec.open_stdin,
@@ -153,6 +154,7 @@ class Lifecycle:
             error="",
             oom_killed=False,
             started_at=time.time(),
+            health=None,
             sandbox_id=sandbox.id if sandbox else "",
         )
         self.save(record)
@@ -190,6 +192,7 @@ class Lifecycle:
     def watch(self, record: Record) -> None:
         """Waits for the end of a running container in the background."""
         record.watcher = asyncio.get_running_loop().create_task(self._watch(record), name=f"watch {record.id[:12]}")
+        self.on_running(record)
 
     async def _watch(self, record: Record) -> None:
         life = record.life

@@ -46,6 +46,7 @@ class Record:
     attachments: list[typing.Any] = field(default_factory=list)
     watcher: "asyncio.Task[None] | None" = None
     restarter: "asyncio.Task[None] | None" = None
+    prober: "asyncio.Task[None] | None" = None
     restart_delay: float = 0.0
     restarting: bool = False
 

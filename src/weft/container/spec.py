@@ -45,6 +45,25 @@ class RestartPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthResult:
+    """One run of a health check: when (seconds since 1970), its exit code (-1: it took too long) and its output."""
+
+    start: float
+    end: float
+    exit_code: int
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What health checks have found; `log` are the last results, oldest first."""
+
+    status: Literal["starting", "healthy", "unhealthy"] = "starting"
+    failing_streak: int = 0
+    log: tuple[HealthResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerSpec:
     """What is asked for. `None` for entrypoint, command, working_dir, user, stop_signal means: what the image says.
 
@@ -93,6 +112,10 @@ class ContainerSpec:
     shm_size: int = 0
     # (path on the host, path in the container, cgroup permissions such as "rwm")
     devices: tuple[tuple[str, str, str], ...] = ()
+    # Docker's `Healthcheck`; what it leaves open the image says. None: all is the image's.
+    healthcheck: Mapping[str, Any] | None = None
+    # Without a log, `logs` has nothing to give.
+    log: bool = True
     # The request as Docker's API received it, given back by inspect; the engine does not read it.
     docker: Mapping[str, Any] = field(default_factory=dict)
 
@@ -128,3 +151,4 @@ class Container:
     restart_count: int = 0
     sandbox_id: str = ""
     log_path: str = ""
+    health: Health | None = None

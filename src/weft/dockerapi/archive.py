@@ -5,9 +5,11 @@ Paths are resolved as the container sees them, by `open_in_root`; links never le
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import stat
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from aiohttp import web
 
 from weft.container.engine import Engine
 from weft.container.runtime.rootfs import open_in_root
-from weft.core.errors import InvalidError, NotFoundError
+from weft.core.errors import ForbiddenError, InvalidError, NotFoundError
 from weft.dockerapi.requests import flag, rfc3339_nano
 
 _GO_MODES = ((stat.S_ISDIR, 1 << 31), (stat.S_ISLNK, 1 << 27), (stat.S_ISFIFO, 1 << 25), (stat.S_ISSOCK, 1 << 24),
@@ -37,21 +39,48 @@ class Handlers:
 
     def __init__(self, engine: Engine) -> None:
         self._containers = engine.containers
+        self._volumes = engine.volumes
+
+    @contextlib.asynccontextmanager
+    async def _place(self, id: str, path: str, *, write: bool = False) -> AsyncIterator[tuple[Path, str]]:
+        """The directory on the host and the path below it that a path in the container means: mounts count also
+        while the container does not run."""
+        path = os.path.normpath(path) + ("/" if path.endswith("/") and path != "/" else "")
+        container = self._containers.get(id)
+        for mount in sorted(container.spec.mounts, key=lambda mount: len(mount.target), reverse=True):
+            target = mount.target.rstrip("/")
+            if mount.type == "tmpfs" or not f"{path.rstrip('/')}/".startswith(f"{target}/"):
+                continue
+            if write and mount.read_only:
+                raise ForbiddenError("mounted volume is marked read-only")
+            source = self._volumes.data(mount.source) if mount.type == "volume" else Path(mount.source)
+            if source.is_dir():
+                yield source, path[len(target) :] or "/"
+                return
+        if write and container.spec.read_only:
+            raise ForbiddenError("container rootfs is marked read-only")
+        async with self._containers.root(id) as root:
+            yield root.path, path
 
     async def head(self, request: web.Request) -> web.Response:
         id, path = request.match_info["id"], _path(request)
-        async with self._containers.root(id) as root:
-            return web.Response(headers={"X-Docker-Container-Path-Stat": _encoded(_status(root.path, path, id))})
+        async with self._place(id, path) as (root, inner):
+            status = _status(root, inner, id) | {"name": os.path.basename(path.rstrip("/")) or "/"}
+            return web.Response(headers={"X-Docker-Container-Path-Stat": _encoded(status)})
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         id, path = request.match_info["id"], _path(request)
-        async with self._containers.root(id) as root:
-            status = _status(root.path, path, id)
-            parent = _open(root.path, os.path.dirname(path.rstrip("/")) or "/", os.O_PATH | os.O_DIRECTORY, id)
+        async with self._place(id, path) as (root, inner):
+            shown = os.path.basename(path.rstrip("/")) or "/"
+            status = _status(root, inner, id) | {"name": shown}
+            parent = _open(root, os.path.dirname(inner.rstrip("/")) or "/", os.O_PATH | os.O_DIRECTORY, id)
             try:
-                name = os.path.basename(path.rstrip("/")) or "."
+                name = os.path.basename(inner.rstrip("/")) or "."
+                # What is mounted has the name that it has in the container.
+                renamed = ["--transform", f"flags=rSh;s,^[.],{shown},"] if name == "." and shown != "/" else []
                 process = await asyncio.create_subprocess_exec(
-                    "tar", "--create", "--numeric-owner", "-C", f"/proc/{os.getpid()}/fd/{parent}", "--", name,
+                    "tar", "--create", "--numeric-owner", *renamed,
+                    "-C", f"/proc/{os.getpid()}/fd/{parent}", "--", name,
                     stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
                     stderr=asyncio.subprocess.DEVNULL,
                 )  # fmt: skip
@@ -72,8 +101,8 @@ class Handlers:
 
     async def put(self, request: web.Request) -> web.Response:
         id, path = request.match_info["id"], _path(request)
-        async with self._containers.root(id) as root:
-            directory = _open(root.path, path, os.O_PATH | os.O_DIRECTORY, id)
+        async with self._place(id, path, write=True) as (root, inner):
+            directory = _open(root, inner, os.O_PATH | os.O_DIRECTORY, id)
             keep = [] if not flag(request, "noOverwriteDirNonDir") else ["--no-overwrite-dir"]
             try:
                 process = await asyncio.create_subprocess_exec(

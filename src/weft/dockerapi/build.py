@@ -64,9 +64,11 @@ async def _build(engine: Engine, options: BuildOptions, context: Path, lines: Js
         if not quiet:
             lines.put(progress_line(step))
 
-    options = replace(options, pull_output=pulled)
-    image = await Builder(engine.images, engine.containers, options, say).build(context)
-    lines.put({"stream": f"{image.id}\n"} if quiet else {"aux": {"ID": image.id}})
+    def built(id: str) -> None:
+        lines.put({"stream": f"{id}\n"} if quiet else {"aux": {"ID": id}})
+
+    options = replace(options, pull_output=pulled, built=built)
+    await Builder(engine.images, engine.containers, options, say).build(context)
 
 
 def _options(request: web.Request) -> BuildOptions:
@@ -92,6 +94,7 @@ def _options(request: web.Request) -> BuildOptions:
         pull=flag(request, "pull"),
         network=query.get("networkmode") or "bridge",
         credentials=_credentials(request.headers.get("X-Registry-Config", "")),
+        cache_from=tuple(str(each) for each in _list(query.get("cachefrom"), "cachefrom")),
         extra_hosts=tuple(query.getall("extrahosts", [])),
     )
 
@@ -110,6 +113,18 @@ def _credentials(header: str) -> dict[str, Credentials]:
         }
     except (ValueError, AttributeError) as error:
         raise InvalidError(f"invalid X-Registry-Config header: {error}") from error
+
+
+def _list(text: str | None, name: str) -> list[Any]:
+    if not text:
+        return []
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise InvalidError(f"invalid {name}: {error}") from error
+    if not isinstance(value, list):
+        raise InvalidError(f"invalid {name}: not a list")
+    return value
 
 
 def _mapping(text: str | None, name: str) -> dict[str, Any]:

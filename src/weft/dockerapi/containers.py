@@ -5,6 +5,7 @@ import json
 import os
 import stat
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,28 @@ from typing import Any
 from aiohttp import web
 
 from weft.container.engine import Engine
-from weft.container.spec import Container, ContainerSpec, State
+from weft.container.spec import Container, ContainerSpec, Mount, State
 from weft.core.errors import ConflictError, InvalidError, NotFoundError
 from weft.dockerapi import shapes
 from weft.dockerapi.requests import Filters, filters, flag, json_body, labels_match, number
-from weft.dockerapi.translate import container_spec
+from weft.dockerapi.translate import container_spec, updated
 
 _FILTERS = frozenset(
-    ("ancestor", "before", "exited", "expose", "id", "label", "name", "network", "publish", "since", "status", "volume")
+    (
+        "ancestor",
+        "before",
+        "exited",
+        "expose",
+        "health",
+        "id",
+        "label",
+        "name",
+        "network",
+        "publish",
+        "since",
+        "status",
+        "volume",
+    )
 )
 
 
@@ -35,6 +50,7 @@ def routes(engine: Engine) -> list[web.RouteDef]:
         web.get("/containers/{id}/top", handlers.top),
         web.get("/containers/{id}/stats", handlers.stats),
         web.get("/containers/{id}/changes", handlers.changes),
+        web.post("/containers/{id}/update", handlers.update),
     ]
 
 
@@ -46,12 +62,35 @@ class Handlers:
 
     async def create(self, request: web.Request) -> web.Response:
         spec = container_spec(request.query.get("name", ""), await json_body(request))
+        spec = replace(spec, mounts=self._with_others(spec))
         for bind in spec.docker.get("HostConfig", {}).get("Binds") or ():
             source = bind.partition(":")[0]
             if source.startswith("/") and not os.path.lexists(source):
                 os.makedirs(source)  # `-v` makes it, `--mount` does not: so docker has it
         container = await self._engine.containers.create(spec)
         return web.json_response({"Id": container.id, "Warnings": _warnings(spec)}, status=201)
+
+    def _with_others(self, spec: ContainerSpec) -> tuple[Mount, ...]:
+        """`VolumesFrom`: the mounts of other containers, where nothing of its own is mounted."""
+        mounts = {mount.target.rstrip("/"): mount for mount in spec.mounts}
+        for text in (spec.docker.get("HostConfig") or {}).get("VolumesFrom") or ():
+            name, _, mode = str(text).partition(":")
+            if mode not in ("", "rw", "ro", "z", "Z"):
+                raise InvalidError(f'invalid mode: "{mode}"')
+            try:
+                other = self._engine.containers.get(name)
+            except NotFoundError as error:  # docker's CLI takes 404 here for an image to pull
+                raise InvalidError(str(error)) from error
+            for mount in other.spec.mounts:
+                if mount.type != "tmpfs":
+                    shown = replace(mount, read_only=mount.read_only or mode == "ro")
+                    mounts.setdefault(mount.target.rstrip("/"), shown)
+        return tuple(mounts.values())
+
+    async def update(self, request: web.Request) -> web.Response:
+        container = self._engine.containers.get(request.match_info["id"])
+        await self._engine.containers.update(container.id, updated(container.spec, await json_body(request)))
+        return web.json_response({"Warnings": []})
 
     async def list(self, request: web.Request) -> web.Response:
         wanted = filters(request, _FILTERS)
@@ -71,7 +110,7 @@ class Handlers:
                 container, self._engine.containers.image_of(container.id), sandbox, self._engine.volumes, now
             )
             if flag(request, "size"):
-                row |= {"SizeRw": 0, "SizeRootFs": 0}
+                row |= await self._sizes(container)
             rows.append(row)
         return web.json_response(rows)
 
@@ -92,6 +131,8 @@ class Handlers:
                     fits = any(self._is_of_image(container, value) for value in values)
                 case "network":
                     fits = container.spec.network in values
+                case "health":
+                    fits = (container.health.status if container.health is not None else "none") in values
                 case "volume":
                     fits = any(mount.source in values or mount.target in values for mount in container.spec.mounts)
                 case "before" | "since":
@@ -118,8 +159,15 @@ class Handlers:
         image = self._engine.containers.image_of(container.id)
         found = shapes.inspect(container, image, sandbox, self._engine.volumes, self._engine.runtime.name)
         if flag(request, "size"):
-            found |= {"SizeRw": 0, "SizeRootFs": image.size if image else 0}
+            found |= await self._sizes(container)
         return web.json_response(found)
+
+    async def _sizes(self, container: Container) -> dict[str, int]:
+        """What its own layer takes, and with its image."""
+        async with self._engine.containers.root(container.id) as root:
+            own = await asyncio.to_thread(_size, root.upper)
+        image = self._engine.containers.image_of(container.id)
+        return {"SizeRw": own, "SizeRootFs": own + (image.size if image else 0)}
 
     async def remove(self, request: web.Request) -> web.Response:
         if flag(request, "link"):
@@ -138,17 +186,19 @@ class Handlers:
 
     async def prune(self, request: web.Request) -> web.Response:
         wanted = filters(request, frozenset(("label", "until")))
-        deleted = []
+        deleted, freed = [], 0
         for container in self._engine.containers.list():
             if container.state not in (State.CREATED, State.EXITED, State.DEAD):
                 continue
             if labels_match(wanted.get("label", frozenset()), container.spec.labels):
                 try:
+                    size = (await self._sizes(container))["SizeRw"]
                     await self._engine.containers.remove(container.id)
                 except (ConflictError, NotFoundError):
                     continue  # it was started or removed meanwhile
                 deleted.append(container.id)
-        return web.json_response({"ContainersDeleted": deleted, "SpaceReclaimed": 0})
+                freed += size
+        return web.json_response({"ContainersDeleted": deleted, "SpaceReclaimed": freed})
 
     async def top(self, request: web.Request) -> web.Response:
         arguments = request.query.get("ps_args", "").split()
@@ -181,7 +231,7 @@ class Handlers:
         container = self._engine.containers.get(request.match_info["id"])
         async with self._engine.containers.root(container.id) as root:
             found = await asyncio.to_thread(_changes, root.upper)
-        return web.json_response(found)
+        return web.json_response(_own(found, [mount.target for mount in container.spec.mounts]))
 
 
 def _changes(upper: Path) -> list[dict[str, Any]]:
@@ -197,6 +247,38 @@ def _changes(upper: Path) -> list[dict[str, Any]]:
                 kind = 0 if any(key.startswith("trusted.overlay.") for key in _attributes(path)) else 1
             found.append({"Path": f"/{path.relative_to(upper)}", "Kind": kind})
     return found
+
+
+def _own(changes: list[dict[str, Any]], mounts: list[str]) -> list[dict[str, Any]]:
+    """Without the places that the engine and the runtime make to mount at, and directories changed only by those."""
+    made = {"/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/.dockerenv", "/run/.containerenv"}
+    made |= {mount.rstrip("/") for mount in mounts}
+    tops = ("/dev/", "/proc/", "/sys/")
+    kept = [
+        each
+        for each in changes
+        if each["Path"] not in made
+        and not any(each["Path"] == top or each["Path"].startswith(f"{top}/") for top in tops)
+    ]
+    around = {str(parent) for each in changes if each["Path"] in made for parent in Path(each["Path"]).parents}
+    inside = {str(parent) for each in kept if each["Path"] not in around for parent in Path(each["Path"]).parents}
+    return [each for each in kept if each["Path"] not in around or each["Path"] in inside]
+
+
+def _size(upper: Path) -> int:
+    """Bytes of the files below, each counted once."""
+    seen: set[tuple[int, int]] = set()
+    total = 0
+    for directory, _, names in os.walk(upper):
+        for name in names:
+            try:
+                status = os.lstat(os.path.join(directory, name))
+            except OSError:
+                continue
+            if stat.S_ISREG(status.st_mode) and (status.st_dev, status.st_ino) not in seen:
+                seen.add((status.st_dev, status.st_ino))
+                total += status.st_size
+    return total
 
 
 def _attributes(path: Path) -> list[str]:

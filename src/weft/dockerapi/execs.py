@@ -14,6 +14,7 @@ from weft.container.execs import check_running
 from weft.core.errors import ConflictError, InvalidError, NotFoundError, WeftError
 from weft.core.ids import hex_id
 from weft.core.upgraded import Done
+from weft.dockerapi import detach
 from weft.dockerapi.hijack import MULTIPLEXED, RAW, hijack
 from weft.dockerapi.requests import json_body, number
 from weft.dockerapi.stdcopy import frame
@@ -32,6 +33,7 @@ class Session:
     stream: AttachStream | None = None
     exit_code: int | None = None
     watcher: "asyncio.Task[None] | None" = None
+    detach_keys: bytes = detach.DEFAULT
 
 
 class Sessions:
@@ -71,7 +73,7 @@ class Sessions:
         ended = [session.id for session in self._sessions.values() if session.exit_code is not None]
         for id in ended[: max(0, len(ended) - _KEPT)]:
             del self._sessions[id]
-        session = Session(container.id, spec)
+        session = Session(container.id, spec, detach_keys=detach.parse(str(body.get("DetachKeys") or "")))
         self._sessions[session.id] = session
         return web.json_response({"Id": session.id}, status=201)
 
@@ -84,17 +86,20 @@ class Sessions:
         if body.get("Detach"):
             await (await self._begin(session, body)).close()
             return web.Response()
-        client = hijack(request, RAW if session.spec.tty else MULTIPLEXED)
+        # As in dockerd, it is the start that says whether output is framed, not the exec's own terminal.
+        raw = bool(body.get("Tty"))
+        client = hijack(request, RAW if raw else MULTIPLEXED)
         try:
             stream = await self._begin(session, body)
         except WeftError as error:  # too late for a status; dockerd says it on the stream too
             text = f"{error}\r\n".encode()
-            await client.write(text if session.spec.tty else frame("stdout", text))
+            await client.write(text if raw else frame("stdout", text))
             client.close()
             return Done()
         try:
-            await pump(client, stream, tty=session.spec.tty, stdin=session.spec.stdin)
-            if session.watcher is not None:  # clients ask for the exit code as soon as the connection ends
+            keys = detach.Keys(session.detach_keys) if session.spec.tty else None
+            left = await pump(client, stream, tty=raw, stdin=session.spec.stdin, keys=keys)
+            if session.watcher is not None and not left:  # clients ask for the exit code as soon as the connection ends
                 await asyncio.shield(session.watcher)
         finally:
             await stream.close()
@@ -139,7 +144,7 @@ class Sessions:
             "OpenStdout": True,
             "CanRemove": session.exit_code is not None,
             "ContainerID": session.container_id,
-            "DetachKeys": "",
+            "DetachKeys": session.detach_keys.decode("latin-1") if session.detach_keys != detach.DEFAULT else "",
             "Pid": session.stream.pid if session.stream is not None else 0,
         }
         return web.json_response(found)

@@ -182,11 +182,15 @@ class ImageRoutes:
             ):
                 await in_thread(shutil.copyfileobj, source, tar, 1 << 20)
                 tar.flush()
-                loaded = await self._images.load(Path(tar.name))
-        async with JsonLines(request) as lines:
-            for image, names in loaded:
-                for text in [f"Loaded image: {name}" for name in names] or [f"Loaded image ID: {image.id}"]:
-                    lines.put({"stream": f"{text}\n"})
+                async with JsonLines(request) as lines:
+                    try:
+                        loaded = await self._images.load(Path(tar.name))
+                    except InvalidError as error:  # dockerd says it in the stream, too
+                        lines.put({"errorDetail": {"message": str(error)}, "error": str(error)})
+                        loaded = []
+                    for image, names in loaded:
+                        for text in [f"Loaded image: {name}" for name in names] or [f"Loaded image ID: {image.id}"]:
+                            lines.put({"stream": f"{text}\n"})
         return lines.response
 
     async def inspect(self, request: web.Request) -> web.Response:
@@ -240,7 +244,10 @@ class ImageRoutes:
             Reference.parse(target)
         pause = flag(request, "pause", default=True) and container.state == "running"
         if pause:
-            await self._engine.containers.pause(container.id)
+            try:
+                await self._engine.containers.pause(container.id)
+            except WeftError:
+                pause = False  # it has just ended: nothing writes any more
         try:
             upper = self._images.root(container.id).upper
             image = await self._images.commit(upper, parent, config, query.get("comment", ""))

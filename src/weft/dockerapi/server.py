@@ -25,6 +25,7 @@ from weft.dockerapi import (
     lifecycle,
     networks,
     streams,
+    swarm,
     system,
     version,
     volumes,
@@ -44,6 +45,7 @@ _ROUTES: Sequence[Callable[[Engine], Sequence[web.RouteDef]]] = (
     build.routes,
     volumes.routes,
     networks.routes,
+    swarm.routes,
 )
 _BODY_LIMIT = 16 << 20  # of JSON; archives and images are streamed
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from weft.container.base import Image
 from weft.container.runtime.oci_spec import command, environment, working_dir
-from weft.container.spec import Container, Mount, State
+from weft.container.spec import Container, Health, Mount, State
 from weft.container.volumes import Volumes
 from weft.core.errors import InvalidError
 from weft.core.sandbox import Sandbox
@@ -75,7 +75,20 @@ def _state(container: Container) -> dict[str, Any]:
         "Error": container.error,
         "StartedAt": rfc3339_nano(container.started_at),
         "FinishedAt": rfc3339_nano(container.finished_at),
+        **({"Health": _health(container.health)} if container.health is not None else {}),
     }
+
+
+def _health(health: Health) -> dict[str, Any]:
+    return {
+        "Status": health.status,
+        "FailingStreak": health.failing_streak,
+        "Log": [
+            {"Start": rfc3339_nano(each.start), "End": rfc3339_nano(each.end), "ExitCode": each.exit_code,
+             "Output": each.output}
+            for each in health.log
+        ],
+    }  # fmt: skip
 
 
 def _config(container: Container, image: Image | None) -> dict[str, Any]:
@@ -85,7 +98,7 @@ def _config(container: Container, image: Image | None) -> dict[str, Any]:
     exposed |= {f"{port.container_port}/{port.protocol}": {} for port in spec.ports}
     env = environment(spec, own, spec.hostname or container.id[:12], "/")
     env = [pair for pair in env if not pair.startswith(("HOSTNAME=", "HOME=", "TERM="))]
-    env += [pair for pair in spec.env if pair.startswith(("HOSTNAME=", "HOME=", "TERM="))]
+    env += [pair for pair in spec.env if pair.startswith(("HOSTNAME=", "HOME=", "TERM=")) or "=" not in pair]
     entrypoint = list(spec.entrypoint) if spec.entrypoint is not None else own.get("Entrypoint")
     default_command = own.get("Cmd") if spec.entrypoint is None else None
     return {
@@ -139,8 +152,8 @@ def _host_config(container: Container, runtime: str) -> dict[str, Any]:
         "Runtime": runtime,
     }
     shown = {**_HOST_CONFIG, **own, **(spec.docker.get("HostConfig") or {}), "Runtime": runtime}
-    # Clients read back the logs of drivers that they know (docker-py); ours serves them as json-file does.
-    return shown | {"LogConfig": _HOST_CONFIG["LogConfig"]}
+    log: Mapping[str, Any] = shown.get("LogConfig") or {}
+    return shown | {"LogConfig": {"Type": log.get("Type") or "json-file", "Config": log.get("Config") or {}}}
 
 
 def mount_point(mount: Mount, volumes: Volumes) -> dict[str, Any]:
@@ -234,7 +247,11 @@ def status_text(container: Container, now: float) -> str:
     """`Up 2 minutes`, `Exited (0) 3 hours ago`."""
     match container.state:
         case State.RUNNING:
-            return f"Up {human_duration(now - container.started_at)}"
+            health = ""
+            if container.health is not None:
+                status = container.health.status
+                health = " (health: starting)" if status == "starting" else f" ({status})"
+            return f"Up {human_duration(now - container.started_at)}{health}"
         case State.PAUSED:
             return f"Up {human_duration(now - container.started_at)} (Paused)"
         case State.RESTARTING:

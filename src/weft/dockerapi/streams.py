@@ -10,6 +10,7 @@ from weft.container.engine import Engine
 from weft.container.spec import Container
 from weft.core.errors import InvalidError
 from weft.core.upgraded import Done, UpgradedStream
+from weft.dockerapi.detach import Keys, parse
 from weft.dockerapi.hijack import MULTIPLEXED, RAW, hijack
 from weft.dockerapi.requests import flag, point_in_time, rfc3339_nano
 from weft.dockerapi.stdcopy import frame
@@ -21,6 +22,7 @@ def routes(engine: Engine) -> list[web.RouteDef]:
     async def attach(request: web.Request) -> web.StreamResponse:
         container = containers.get(request.match_info["id"])
         streams = _streams(request)
+        detach_keys = parse(request.query.get("detachKeys", ""))
         stdin = flag(request, "stdin") and container.spec.open_stdin
         process = await containers.attach(container.id, stdin=stdin) if flag(request, "stream") else None
         client = hijack(request, RAW if container.spec.tty else MULTIPLEXED)
@@ -30,7 +32,8 @@ def routes(engine: Engine) -> list[web.RouteDef]:
                     if line.stream in streams:
                         await client.write(line.data if container.spec.tty else frame(line.stream, line.data))
             if process is not None:
-                await pump(client, process, tty=container.spec.tty, stdin=stdin, streams=streams)
+                keys = Keys(detach_keys) if container.spec.tty and stdin else None
+                await pump(client, process, tty=container.spec.tty, stdin=stdin, streams=streams, keys=keys)
         finally:
             if process is not None:
                 await process.close()
@@ -85,23 +88,40 @@ async def pump(
     tty: bool,
     stdin: bool,
     streams: frozenset[str] = frozenset(("stdout", "stderr")),
-) -> None:
-    """Carries bytes both ways until the process has no more output, or the client is gone."""
+    keys: Keys | None = None,
+) -> bool:
+    """Carries bytes both ways until the process has no more output, or the client is gone or has typed the detach
+    keys; whether it was those."""
+    left = False
 
     async def inward() -> None:
+        nonlocal left
         while data := await client.read():
-            if stdin:
+            if keys is not None:
+                data, left = keys.feed(data)
+            if stdin and data:
                 await process.write(data)
+            if left:
+                outward.cancel()
+                return
         if stdin:
             await process.close_stdin()
 
-    feeding = asyncio.get_running_loop().create_task(inward())
-    try:
+    async def out() -> None:
         while output := await process.read():
             stream, data = output
             if stream in streams or tty:
                 await client.write(data if tty else frame(stream, data))
+
+    outward = asyncio.get_running_loop().create_task(out())
+    feeding = asyncio.get_running_loop().create_task(inward())
+    try:
+        await asyncio.wait({outward})
+        if not outward.cancelled():
+            outward.result()
     finally:
-        feeding.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await feeding
+        for task in (outward, feeding):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+    return left

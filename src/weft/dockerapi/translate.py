@@ -4,10 +4,11 @@ Docker Engine API 1.47, ContainerConfig and HostConfig. What Weft cannot do rais
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from weft.container.spec import ContainerSpec, Mount, Resources, RestartPolicy
-from weft.core.errors import InvalidError, NotFoundError, UnsupportedError
+from weft.core.errors import InvalidError, NotFoundError, UnsupportedError, WeftError
 from weft.core.sandbox import PortBinding
 
 _PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
@@ -23,9 +24,8 @@ def container_spec(name: str, body: Mapping[str, Any]) -> ContainerSpec:
 
 
 def _container_spec(name: str, body: Mapping[str, Any], host: Mapping[str, Any]) -> ContainerSpec:
-    for key in ("VolumesFrom", "Links"):
-        if host.get(key):
-            raise UnsupportedError(f"cannot create a container: HostConfig.{key} is not supported")
+    if host.get("Links"):
+        raise UnsupportedError("cannot create a container: HostConfig.Links is not supported")
     image = body.get("Image")
     if not isinstance(image, str) or not image:
         raise InvalidError("no image specified")
@@ -73,8 +73,40 @@ def _container_spec(name: str, body: Mapping[str, Any], host: Mapping[str, Any])
             (str(entry["PathOnHost"]), str(entry.get("PathInContainer") or ""), entry.get("CgroupPermissions") or "rwm")
             for entry in host.get("Devices") or ()
         ),
+        healthcheck=body.get("Healthcheck") or None,
+        log=_log(host.get("LogConfig") or {}),
         docker=body,
     )
+
+
+def updated(spec: ContainerSpec, body: Mapping[str, Any]) -> ContainerSpec:
+    """`POST /containers/{id}/update`: the specification with the limits and the restart policy of the body."""
+    old: Mapping[str, Any] = spec.docker.get("HostConfig") or {}
+    given = {key: value for key, value in body.items() if key in _UPDATED and value not in (None, 0, "", {})}
+    if given.get("NanoCpus"):
+        old = {key: value for key, value in old.items() if key not in ("CpuQuota", "CpuPeriod")}
+    elif given.get("CpuQuota") or given.get("CpuPeriod"):
+        old = {key: value for key, value in old.items() if key != "NanoCpus"}
+    host = {**old, **given}
+    try:
+        resources, restart = _resources(host), _restart(host.get("RestartPolicy") or {})
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        raise InvalidError(f"invalid update: {error}") from error
+    return replace(spec, resources=resources, restart=restart, docker={**spec.docker, "HostConfig": host})
+
+
+_UPDATED = frozenset(
+    ("CpuShares", "Memory", "CpuPeriod", "CpuQuota", "CpusetCpus", "MemoryReservation", "MemorySwap", "NanoCpus",
+     "PidsLimit", "RestartPolicy")
+)  # fmt: skip
+
+
+def _log(given: Mapping[str, Any]) -> bool:
+    """json-file is what we have; `none` keeps nothing."""
+    driver = given.get("Type") or "json-file"
+    if driver not in ("json-file", "none"):
+        raise WeftError(f"logger: no log driver named '{driver}' is registered")
+    return bool(driver == "json-file")
 
 
 def _words(value: Any) -> tuple[str, ...] | None:

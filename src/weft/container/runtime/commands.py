@@ -2,8 +2,13 @@
 
 import logging
 import shutil
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import orjson
 
 from weft.container.runtime import cgroups
 from weft.core.errors import UnsupportedError
@@ -35,6 +40,13 @@ class OciRuntime:
 
     async def resume(self, id: str) -> None:
         await run(*self.argv, "resume", id)
+
+    async def update(self, id: str, resources: Mapping[str, Any]) -> None:
+        """Other limits for one that runs: `linux.resources` of the OCI runtime specification."""
+        with tempfile.NamedTemporaryFile("wb", prefix="weft-", suffix=".json") as file:
+            file.write(orjson.dumps(resources))
+            file.flush()
+            await run(*self.argv, "update", "--resources", file.name, id)
 
     async def delete(self, id: str) -> None:
         """Kills what still runs and forgets the container; one that it does not know is no error."""

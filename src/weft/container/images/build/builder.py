@@ -38,6 +38,9 @@ _PROXIES = frozenset((*_PREDEFINED, *(name.lower() for name in _PREDEFINED)))
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+_RED, _PLAIN = "\x1b[91m", "\x1b[0m"  # what a step prints to stderr, as dockerd shows it
+
+
 class BuildError(WeftError):
     """A step failed; the text is docker's."""
 
@@ -61,6 +64,9 @@ class BuildOptions:
     extra_hosts: tuple[str, ...] = ()
     credentials: Mapping[str, Credentials] = field(default_factory=dict)
     pull_output: Callable[[Progress], None] | None = None
+    built: Callable[[str], None] | None = None
+    # Images that the cache may come from; none named: all. Where none of them is here, there is no cache.
+    cache_from: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -102,6 +108,8 @@ class Builder:
             raise InvalidError("No image was generated. Is your Dockerfile empty?")
         if unused := sorted(set(self._options.arguments) - self._used - _PROXIES):
             self._say(f"[Warning] One or more build-args [{' '.join(unused)}] were not consumed\n")
+        if self._options.built is not None:
+            self._options.built(stage.image.id)
         self._say(f"Successfully built {_short(stage.image.id)}\n")
         for tag in self._options.tags:
             self._images.tag(stage.image.id, tag)
@@ -119,7 +127,7 @@ class Builder:
             raise ParseError(1, f"not UTF-8 text: {error.reason}") from error
         ignore = root / ".dockerignore"
         if ignore.is_file() and not ignore.is_symlink():
-            contexts.Ignore(ignore.read_text(errors="replace")).apply(root, (self._options.dockerfile, ".dockerignore"))
+            contexts.Ignore(ignore.read_text(errors="replace")).apply(root)  # the Dockerfile has been read
         return dockerfile
 
     def _wanted(self, instructions: Sequence[Instruction]) -> list[Instruction]:
@@ -223,8 +231,17 @@ class Builder:
         config = json.dumps(stage.config, sort_keys=True)
         return hashlib.sha256("\0".join([parent, text, content, config]).encode()).hexdigest()
 
+    def _may_use_cache(self) -> bool:
+        for name in self._options.cache_from:
+            try:
+                self._images.resolve(name)
+            except NotFoundError:
+                continue
+            return True
+        return not self._options.cache_from
+
     def _cached(self, stage: Stage, key: str) -> bool:
-        found = None if self._options.no_cache else self._images.database.built(key)
+        found = None if self._options.no_cache or not self._may_use_cache() else self._images.database.built(key)
         if found is None:
             return False
         stage.image = self._images.resolve(found)
@@ -304,7 +321,7 @@ class Builder:
             await self._containers.start(container_id)
             while (piece := await stream.read()) is not None:
                 if text := decoders[piece[0]].decode(piece[1]):
-                    self._say(text)
+                    self._say(text if piece[0] == "stdout" else f"{_RED}{text}{_PLAIN}")
         finally:
             await stream.close()
         return await self._containers.wait(container_id)

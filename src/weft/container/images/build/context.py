@@ -78,15 +78,15 @@ class Ignore:
                 excluded = not keep
         return excluded
 
-    def apply(self, root: Path, protect: Sequence[str]) -> None:
-        """Removes what is excluded from the directory; `protect` are files that the builder itself needs."""
+    def apply(self, root: Path) -> None:
+        """Removes what is excluded from the directory, be it the Dockerfile or .dockerignore itself."""
         if not self._rules:
             return
         for directory, _, names in os.walk(root, topdown=False):
             for name in names:
                 full = os.path.join(directory, name)
                 relative = os.path.relpath(full, root)
-                if relative not in protect and self.excludes(relative):
+                if self.excludes(relative):
                     os.unlink(full)
             relative = os.path.relpath(directory, root)
             if relative != "." and self.excludes(relative) and not os.listdir(directory):
