@@ -15,6 +15,7 @@ from weft.network.topology.names import interface_name, namespace_prefix
 from weft.network.topology.reader import read_topology, validate_topology
 from weft.network.topology.resources import PARTS, crds
 from weft.network.topology.units import format_rate, parse_delay, parse_loss, parse_rate
+from weft.network.topology.writer import write_topology
 
 EXAMPLES = sorted((Path(__file__).parents[4] / "examples/labs").glob("*.yaml"))
 BASE: dict[str, Any] = {
@@ -218,3 +219,29 @@ def test_a_definition_is_shipped_for_each_kind() -> None:
     }
     for crd in crds():
         assert crd["metadata"]["name"] == f"{crd['spec']['names']['plural']}.net.weft.dev"
+
+
+RING = [("s1", "s2"), ("s2", "s3"), ("s3", "s1")]
+
+
+def switched(dataplanes: dict[str, Any], default: str = "linux") -> dict[str, Any]:
+    switches = [{"name": name} | ({"dataplane": its} if its else {}) for name, its in dataplanes.items()]
+    links = [{"endpoints": list(each)} for each in RING]
+    spec = {"switching": {"dataplane": default}, "switches": switches, "links": links}
+    return {"metadata": {"name": "lab"}, "spec": spec}
+
+
+def test_only_openflow_switches_may_form_rings() -> None:
+    everywhere = switched(dict.fromkeys(("s1", "s2", "s3")), "openflow")
+    assert {switch.dataplane for switch in read_topology(everywhere).switches} == {"openflow"}
+    assert write_topology(read_topology(everywhere))["spec"]["switches"][0] == {"name": "s1", "dataplane": "openflow"}
+    assert read_topology(write_topology(read_topology(everywhere))) == read_topology(everywhere)
+    mixed = switched({"s1": "openflow", "s2": None, "s3": "openflow"})
+    assert [error.message for error in validate_topology(mixed)] == [
+        'Invalid value: "s2-s3": this link closes a ring of switches'
+    ]
+    wrong = switched({"s1": "ovs", "s2": "openflow", "s3": "openflow"}, "tofu")
+    assert [error.field for error in validate_topology(wrong)] == [
+        "spec.switching.dataplane",
+        "spec.switches[0].dataplane",
+    ]
