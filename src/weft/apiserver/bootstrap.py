@@ -26,7 +26,7 @@ async def ensure(client: LocalClient, api: Api) -> None:
         for name, value in SYSTEM_PRIORITIES.items():
             text = f"Used for system critical pods ({name})."
             await make(client, PRIORITYCLASSES, {"metadata": {"name": name}, "value": value, "description": text})
-    await _kubernetes_service(client, api)
+    await point_here(client, api)
 
 
 async def make(client: LocalClient, gvr: GVR, obj: Object, namespace: str | None = None) -> None:
@@ -56,8 +56,8 @@ async def renew(client: LocalClient, gvr: GVR, obj: Object, namespace: str | Non
                 raise
 
 
-async def _kubernetes_service(client: LocalClient, api: Api) -> None:
-    """`kubernetes` in `default`: the API server at the first service address."""
+async def point_here(client: LocalClient, api: Api) -> None:
+    """`kubernetes` in `default`, at the first service address, leads to this API server; changes nothing if it does."""
     settings = api.settings
     labels = {"component": "apiserver", "provider": "kubernetes"}
     port = {"name": "https", "port": 443, "protocol": "TCP", "targetPort": settings.api_port}

@@ -19,6 +19,7 @@ from weft.apiserver.admission import STEPS
 from weft.apiserver.admission.hooks import AdmissionHooks
 from weft.apiserver.api import Api, Validator
 from weft.apiserver.cache import Cache
+from weft.apiserver.conversion import Conversions
 from weft.apiserver.crds import CustomResources
 from weft.apiserver.documents import Documents
 from weft.apiserver.expiry import EventExpiry
@@ -62,6 +63,7 @@ class ApiServer:
         )
         self._hooks = AdmissionHooks(self.api)
         self.api.hooks = self._hooks
+        self.api.converter = Conversions(self._hooks.calls)
         self.local = LocalClient(self.api)
 
     async def start(self) -> None:
@@ -73,6 +75,10 @@ class ApiServer:
     async def stop(self) -> None:
         """Ends watches, finishes what is under way, closes the store."""
         await self._parts.aclose()
+
+    async def point_here(self) -> None:
+        """Makes the service `kubernetes` lead to this server, where there are several."""
+        await bootstrap.point_here(self.local, self.api)
 
     async def _start(self, parts: contextlib.AsyncExitStack) -> None:
         """Each part that was started is stopped, in reverse, at `stop` or where a later one fails."""

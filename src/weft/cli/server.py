@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from weft.apiserver.server import ApiServer
     from weft.controllers import runner
 
+# How soon the service `kubernetes` leads to the leading server again after another has started.
+_POINT_SECONDS = 10.0
+
 
 async def serve(root: Path, stop: asyncio.Event) -> None:
     """Runs until `stop`; the supervisor is told as soon as the API answers."""
@@ -76,9 +79,26 @@ async def _lead(api: "ApiServer") -> None:
     import uuid
 
     from weft.client.election import Election
+    from weft.core.tasks import Tasks
 
     identity = f"{socket.gethostname()}_{uuid.uuid4()}"
-    await Election(api.local, "weft-controllers", identity).lead(partial(_control, api))
+
+    async def work() -> None:
+        tasks = Tasks()
+        tasks.start("endpoints", partial(_point_here, api))
+        try:
+            await _control(api)
+        finally:
+            await tasks.close()
+
+    await Election(api.local, "weft-controllers", identity).lead(work)
+
+
+async def _point_here(api: "ApiServer") -> None:
+    """Pods reach the API at the server that leads: the others may have died since they were last seen."""
+    while True:
+        await api.point_here()
+        await asyncio.sleep(_POINT_SECONDS)
 
 
 def controllers_of(context: "runner.Context", api: "ApiServer") -> "Sequence[runner.Controller]":

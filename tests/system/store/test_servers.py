@@ -10,7 +10,7 @@ from etcd_process import etcd
 from load import Load
 from server_process import Server
 
-from weft.api.gvr import CONFIGMAPS, DEPLOYMENTS, PODS
+from weft.api.gvr import CONFIGMAPS, DEPLOYMENTS, ENDPOINTS, PODS
 from weft.api.status import ApiError
 from weft.client.base import Client
 from weft.client.election import LEASES
@@ -102,6 +102,8 @@ async def test_one_of_two_servers_killed_under_load(tmp_path: Path) -> None:
             await _while_etcd_is_away(two, member.endpoint, member.send)
             await until_pods(two, "after", 30)
             assert await holder(two) != led
+            endpoints = await two.get(ENDPOINTS, "kubernetes", "default")
+            assert endpoints["subsets"][0]["ports"][0]["port"] == second.settings.api_port
 
             # A server that comes back sees it all, and leaves the work to the one that has it.
             await one.close()
