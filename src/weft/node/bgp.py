@@ -43,6 +43,7 @@ class BgpSpeaker:
         self._informers = Informers(client)
         self._peers = self._informers.of(BGP_PEERS)
         self._sessions: dict[str, tuple[Session, asyncio.Task[None]]] = {}
+        self._wrong: dict[str, str] = {}
         self._woken = asyncio.Event()
         self._watched = False
 
@@ -71,12 +72,13 @@ class BgpSpeaker:
         """Sessions and what they announce become as they should be."""
         node = await self._node() if self._peers.list() else None
         wanted: dict[str, BgpPeer] = {}
+        self._wrong.clear()
         for obj in self._peers.list() if node is not None else ():
             assert node is not None
             try:
                 peer = read_peer(obj)
             except InvalidError as error:
-                logger.warning("a BGPPeer is wrong", extra={"peer": obj["metadata"]["name"], "error": str(error)})
+                self._wrong[obj["metadata"]["name"]] = str(error)
                 continue
             if peer.concerns(node.labels):
                 wanted[peer.name] = peer
@@ -158,6 +160,8 @@ class BgpSpeaker:
         return good
 
     def _status(self, name: str) -> list[dict[str, Any]]:
+        if name in self._wrong:
+            return [{"node": self._settings.node_name, "state": "Idle", "message": self._wrong[name]}]
         if name not in self._sessions:
             return []
         session, _ = self._sessions[name]

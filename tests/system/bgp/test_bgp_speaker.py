@@ -61,7 +61,7 @@ class Rack:
             assert os.system(command) == 0, command
         self.frr = self._bgpd()
         groups = {"BGPPeer": validate_peer, "BGPAdvertisement": validate_advertisement}
-        validators = {("net.weft.dev", kind): check for kind, check in groups.items()}
+        validators = self.validators = {("net.weft.dev", kind): check for kind, check in groups.items()}
         self._server: Any = api_server(root, crds=crds(), extra_validators=validators)
         self.do(self._start())
 
@@ -192,3 +192,16 @@ def test_a_router_learns_a_service_and_loses_it_with_its_endpoints(rack: Rack) -
     rack.stop_speaker()
     rack.until("a farewell", lambda: not rack.learned(), 5)
     assert not rack.processes()
+
+
+def test_what_is_wrong_with_a_peer_or_its_router_stands_in_the_status(rack: Rack) -> None:
+    """Another API server would not have checked more than the schema."""
+    rack.validators.clear()
+    spec = {"myASN": 64512, "peerASN": 64513, "peerAddress": str(rack.router), "holdTime": "soon"}
+    rack.do(rack.admin.create(BGP_PEERS, {"metadata": {"name": "tor"}, "spec": spec}))
+    rack.until("the mistake", lambda: any("must be a time such as 90s" in each["message"] for each in rack.sessions()))
+    assert not rack.processes()
+    change = {"spec": {"holdTime": "9s", "peerASN": 64999}}
+    rack.do(rack.admin.patch(BGP_PEERS, "tor", change, "application/merge-patch+json"))
+    rack.until("the router's refusal", lambda: any("peer" in each.get("message", "") for each in rack.sessions()))
+    assert [each["state"] for each in rack.sessions()] != ["Established"]
