@@ -4,6 +4,7 @@ In: rows of `weft.api.builtin` and CustomResourceDefinitions. Out: `ResourceType
 package and the API server take to know how to treat an object.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -48,6 +49,10 @@ class ResourceType:
     is_custom: bool = False
     preserve_unknown: bool = False
     storage: bool = True
+    storage_version: str = ""
+    # A conversion webhook's clientConfig, and objects that it made of stored ones, by uid and resourceVersion.
+    conversion: Mapping[str, Any] | None = field(default=None, repr=False)
+    converted: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict, repr=False)
     deprecation_warning: str = ""
 
     @property
@@ -148,6 +153,13 @@ def custom_types(crd: dict[str, Any]) -> tuple[ResourceType, ...]:
     return tuple(_custom_type(spec, names, version) for version in spec["versions"] if version.get("served"))
 
 
+def _conversion(conversion: dict[str, Any]) -> dict[str, Any] | None:
+    if conversion.get("strategy") != "Webhook":
+        return None
+    config: dict[str, Any] = (conversion.get("webhook") or {}).get("clientConfig") or {}
+    return config
+
+
 def _custom_type(spec: dict[str, Any], names: dict[str, Any], version: dict[str, Any]) -> ResourceType:
     raw = (version.get("schema") or {}).get("openAPIV3Schema")
     subresources = version.get("subresources") or {}
@@ -184,6 +196,8 @@ def _custom_type(spec: dict[str, Any], names: dict[str, Any], version: dict[str,
         is_custom=True,
         preserve_unknown=bool((raw or {}).get("x-kubernetes-preserve-unknown-fields")),
         storage=bool(version.get("storage")),
+        storage_version=next((each["name"] for each in spec["versions"] if each.get("storage")), ""),
+        conversion=_conversion(spec.get("conversion") or {}),
         deprecation_warning=deprecation if version.get("deprecated") else "",
     )
 

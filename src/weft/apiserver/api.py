@@ -1,6 +1,6 @@
 """What verbs and admission work with: kinds, objects, settings, clock, and the list of admission steps."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -8,7 +8,7 @@ from weft.api.defaults import apply_defaults
 from weft.api.kinds import Kinds, ResourceType
 from weft.api.validation import FieldError, check_types, prune
 from weft.apiserver.cache import Cache
-from weft.apiserver.objects import Objects, Write
+from weft.apiserver.objects import Objects, Write, as_version, identity
 from weft.apiserver.request import Request
 from weft.core.clock import Clock
 from weft.core.settings import Settings
@@ -68,6 +68,23 @@ class NoHooks:
         return
 
 
+class Converter(Protocol):
+    """Custom resources in another version than the stored one; both raise ApiError."""
+
+    async def prepare(self, rtype: ResourceType, objects: Iterable[Object], /) -> None: ...
+    async def stored(self, rtype: ResourceType, obj: Object, /) -> Object: ...
+
+
+class NoConversion:
+    """Versions differ in name only."""
+
+    async def prepare(self, rtype: ResourceType, objects: Iterable[Object], /) -> None:
+        return
+
+    async def stored(self, rtype: ResourceType, obj: Object, /) -> Object:
+        return obj
+
+
 @dataclass(slots=True)
 class Api:
     """The heart of the server, without HTTP."""
@@ -80,6 +97,26 @@ class Api:
     steps: Steps
     extra_validators: Mapping[tuple[str, str], Validator] = field(default_factory=dict)
     hooks: Hooks = field(default_factory=NoHooks)
+    converter: Converter = field(default_factory=NoConversion)
+
+    async def prepare(self, request: Request) -> None:
+        """Has what the request may read converted to its version."""
+        rtype = request.rtype
+        if rtype.conversion is None:
+            return
+        if request.name:
+            entry = self.objects.entry(rtype, request.namespace, request.name)
+            await self.converter.prepare(rtype, [entry.object] if entry is not None else [])
+        else:
+            below = self.objects.hub(rtype).below(self.objects.prefix(rtype, request.namespace))
+            await self.converter.prepare(rtype, [entry.object for entry in below])
+
+    def kept(self, rtype: ResourceType, obj: Object, stored: Object) -> Object:
+        """The object, now that it is stored as `stored`."""
+        if rtype.conversion is not None and stored is not obj:
+            metadata = {**obj["metadata"], "resourceVersion": stored["metadata"]["resourceVersion"]}
+            rtype.converted[identity(stored)] = {**obj, "metadata": metadata}
+        return as_version(stored, rtype)
 
     def admit(self, attributes: Attributes) -> None:
         """All steps of a write that nobody else is asked about: a deletion, of which hooks have heard before."""

@@ -85,11 +85,11 @@ class CustomResources:
         return next(self._api.objects.each(rtype), None) is None
 
     def _type(self, crd: dict[str, Any]) -> ResourceType | None:
-        spec = crd["spec"]
-        for rtype in self._api.kinds.all():
-            if rtype.is_custom and (rtype.gvr.group, rtype.gvr.resource) == (spec["group"], spec["names"]["plural"]):
-                return rtype
-        return None
+        """Of the stored version, if it is served: it needs no conversion webhook, which may be gone already."""
+        which = (crd["spec"]["group"], crd["spec"]["names"]["plural"])
+        kinds = self._api.kinds.all()
+        found = [rtype for rtype in kinds if rtype.is_custom and (rtype.gvr.group, rtype.gvr.resource) == which]
+        return next((rtype for rtype in found if rtype.storage), found[0] if found else None)
 
 
 def _without_finalizer(old: dict[str, Any]) -> dict[str, Any]:

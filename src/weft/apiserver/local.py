@@ -52,7 +52,9 @@ class LocalClient:
         )
 
     async def get(self, gvr: GVR, name: str, namespace: str | None = None) -> Object:
-        return get(self._api, self._request(gvr, namespace, name))
+        request = self._request(gvr, namespace, name)
+        await self._api.prepare(request)
+        return get(self._api, request)
 
     async def list(
         self,

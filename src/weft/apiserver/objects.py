@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from weft.api import events
 from weft.api.kinds import ResourceType
+from weft.api.status import ApiError
 from weft.apiserver import codec
 from weft.apiserver.cache import ROOT, Cache, Entry, Hub, Object
 from weft.store.base import Compare, Delete, Operation, Put, RangeResult, Store
@@ -85,10 +86,24 @@ class Objects:
         return result.succeeded
 
 
+def identity(obj: Object) -> tuple[str, str]:
+    """One state of one object."""
+    metadata = obj["metadata"]
+    return metadata.get("uid", ""), metadata.get("resourceVersion", "")
+
+
 def as_version(obj: Object, rtype: ResourceType) -> Object:
-    """The object as the version of `rtype` shows it. Resources are stored in one version; but for Events, versions
-    differ in name only."""
+    """The object as the version of `rtype` shows it.
+
+    Resources are stored in one version. Versions differ in name only, but for Events and where a webhook converts;
+    what that made of an object must have been prepared.
+    """
     version = rtype.gvr.api_version
+    if rtype.conversion is not None and obj.get("apiVersion") != version:
+        made = rtype.converted.get(identity(obj))
+        if made is None:
+            raise ApiError("ServiceUnavailable", f"{rtype.gvr} is being converted; try again")
+        return made
     if rtype.gvr.group == events.GROUP:
         return events.to_events(obj) if obj.get("apiVersion") != version else obj
     return obj if obj.get("apiVersion") == version else {**obj, "apiVersion": version}

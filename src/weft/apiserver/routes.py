@@ -98,6 +98,8 @@ class Routes:
             request.field_manager = _agent(http)
         if not http.query.get("resourceVersion"):  # then the newest is meant, whichever server wrote it
             await self._api.cache.fresh()
+        if verb == "get":
+            await self._api.prepare(request)
         if target.subresource:
             return await self._subresource(http, request, verb)
         return await self._resource(http, request, verb)

@@ -75,9 +75,10 @@ async def store_new(api: Api, request: Request, body: Object, *, managed: bool =
         if request.dry_run:
             return obj
         write.compares.append(Compare(key, 0))
-        write.puts.append((key, obj))
+        stored = await api.converter.stored(rtype, obj)
+        write.puts.append((key, stored))
         if await api.objects.commit(write):
-            return as_version(obj, rtype)
+            return api.kept(rtype, obj, stored)
     raise ApiError("Conflict", f"cannot create {request.resource}: too many others write at the same time")
 
 
@@ -91,6 +92,7 @@ async def mutate(api: Api, request: Request, produce: Callable[[Object], Object]
         entry = api.objects.entry(rtype, request.namespace, request.name)
         if entry is None:
             raise not_found(request.resource, request.name, request.group)
+        await api.converter.prepare(rtype, (entry.object,))
         old = as_version(entry.object, rtype)
         new = produce(old)
         pinned = strategy.check_version(request, new, old)
@@ -130,8 +132,9 @@ async def _replace(api: Api, request: Request, entry: Entry, new: Object, old: O
     if request.dry_run:
         return new
     write.compares.append(Compare(entry.key, entry.revision))
-    write.puts.append((entry.key, new))
-    return as_version(new, rtype) if await api.objects.commit(write) else None
+    stored = await api.converter.stored(rtype, new)
+    write.puts.append((entry.key, stored))
+    return api.kept(rtype, new, stored) if await api.objects.commit(write) else None
 
 
 async def remove(api: Api, request: Request, entry: Entry, last: Object) -> Object | None:

@@ -70,6 +70,7 @@ async def delete(api: Api, request: Request, options: DeleteOptions) -> tuple[Ob
         entry = api.objects.entry(request.rtype, request.namespace, request.name)
         if entry is None:
             raise not_found(request.resource, request.name, request.group)
+        await api.converter.prepare(request.rtype, (entry.object,))
         old = as_version(entry.object, request.rtype)
         _check_preconditions(request, options, old)
         new = codec.copied(old)
@@ -83,15 +84,18 @@ async def delete(api: Api, request: Request, options: DeleteOptions) -> tuple[Ob
             return old, False
         if request.dry_run:
             return new, False
-        write = Write([Compare(entry.key, entry.revision)], [(entry.key, new)])
+        same = new["apiVersion"] == entry.object["apiVersion"]
+        stored = new if same else {**entry.object, "metadata": new["metadata"]}
+        write = Write([Compare(entry.key, entry.revision)], [(entry.key, stored)])
         api.admit(Attributes(api, request, "DELETE", new, old, write))
         if await api.objects.commit(write):
-            return as_version(new, request.rtype), False
+            return api.kept(request.rtype, new, stored), False
     raise conflict(request.resource, request.name, request.group)
 
 
 async def _ask(api: Api, request: Request) -> None:
     """Webhooks and policies hear of the deletion before anything of it is done."""
+    await api.prepare(request)
     present = api.objects.get(request.rtype, request.namespace, request.name)
     if present is not None:
         attributes = Attributes(api, request, "DELETE", present, present, Write())

@@ -11,6 +11,7 @@ from weft.apiserver.verbs.delete import DeleteOptions, delete
 
 async def delete_collection(api: Api, request: Request, options: DeleteOptions, selection: Selection) -> list[Object]:
     """The objects' last states; one that someone else deleted meanwhile is left out."""
+    await api.prepare(request)
     chosen = [obj for obj in api.objects.each(request.rtype, request.namespace) if selection.matches(obj)]
     deleted = []
     for obj in chosen:

@@ -48,6 +48,7 @@ async def list_(api: Api, request: Request, options: ListOptions) -> Page:
     hub = api.objects.hub(request.rtype)
     prefix = api.objects.prefix(request.rtype, request.namespace)
     at, start_after = await _position(api, options, prefix)
+    await api.prepare(request)
     if at >= hub.changed_at:
         entries = _from_cache(hub.below(prefix, start_after))
     else:
@@ -58,6 +59,8 @@ async def list_(api: Api, request: Request, options: ListOptions) -> Page:
         async for entry in entries:
             if not entry.key.startswith(prefix):
                 break
+            if request.rtype.conversion is not None:
+                await api.converter.prepare(request.rtype, (entry.object,))
             obj = as_version(entry.object, request.rtype)
             if not options.selection.matches(obj):
                 continue

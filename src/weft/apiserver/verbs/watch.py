@@ -49,6 +49,7 @@ async def watch(api: Api, request: Request, options: WatchOptions) -> AsyncGener
     now = await reach(api, asked)
     start = asked
     initial = options.initial_events if options.initial_events is not None else asked == 0
+    await api.prepare(request)
     if initial:
         present = [as_version(entry.object, rtype) for entry in hub.below(prefix)]
         first: list[Sent] = [Sent("ADDED", obj) for obj in present if options.selection.matches(obj)]
@@ -67,6 +68,9 @@ async def watch(api: Api, request: Request, options: WatchOptions) -> AsyncGener
                     if options.bookmarks:
                         yield [_bookmark(request, batch)]
                     continue
+                if rtype.conversion is not None:
+                    states = [state for change in batch for state in (change.object, change.old) if state is not None]
+                    await api.converter.prepare(rtype, states)
                 events = [sent for change in batch if (sent := _select(request, options.selection, change))]
                 if events:
                     yield events
@@ -79,7 +83,7 @@ def _select(request: Request, selection: Selection, change: Change) -> Sent | No
     shared = change if obj is change.object else None
     if selection.everything:
         return Sent(change.type, obj, shared)
-    old = change.old
+    old = as_version(change.old, request.rtype) if change.old is not None else None
     matched = old is not None and selection.matches(old)
     matches = change.type != "DELETED" and selection.matches(obj)
     if matches and matched:
@@ -92,7 +96,7 @@ def _select(request: Request, selection: Selection, change: Change) -> Sent | No
         return Sent("DELETED", obj, shared)
     assert old is not None
     last = {**old, "metadata": {**old["metadata"], "resourceVersion": str(change.revision)}}
-    return Sent("DELETED", as_version(last, request.rtype))
+    return Sent("DELETED", last)
 
 
 def _bookmark(request: Request, at: int, annotations: dict[str, str] | None = None) -> Sent:
