@@ -1,6 +1,7 @@
 # The two that a new user needs: make demo, make test.
 VENV := .venv/bin
 WORKERS ?= 2
+LOCKED := --generate-hashes --no-emit-index-url --no-annotate --no-header
 
 .PHONY: demo test lint bench setup lock down
 
@@ -23,8 +24,9 @@ lint:
 	$(VENV)/mypy
 
 bench:
-	@scripts/setup.sh test
+	@scripts/setup.sh bench
 	$(VENV)/python -m bench
 
 lock:
-	uv pip compile --quiet pyproject.toml --extra dev --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.lock
+	uv pip compile --quiet pyproject.toml --extra dev $(LOCKED) -o requirements.lock
+	uv pip compile --quiet pyproject.toml --extra dev --extra bench $(LOCKED) -o requirements-bench.lock

@@ -1,10 +1,11 @@
 #!/bin/sh
 # Installs what Weft needs: Debian packages of packages.txt and a virtual environment with the locked versions.
-# usage: scripts/setup.sh run|test        A second run finds all in place and ends at once.
+# usage: scripts/setup.sh run|test|bench        A second run finds all in place and ends at once.
 set -eu
 cd "$(dirname "$0")/.."
 groups="run"
 [ "${1:-run}" = test ] && groups="run test"
+[ "${1:-run}" = bench ] && groups="run test bench"
 say() { printf 'setup: %s\n' "$*"; }
 
 [ "$(id -u)" = 0 ] || { echo "setup: cannot install packages: run as root" >&2; exit 1; }
@@ -57,5 +58,11 @@ if [ ! -e "$stamp" ]; then
     .venv/bin/pip install --quiet --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
     .venv/bin/python -m compileall -q .venv/lib src || true
     : > "$stamp"
+fi
+peers=.venv/.weft-bench-$(sha256sum < requirements-bench.lock | cut -c1-16)
+if [ "${1:-run}" = bench ] && [ ! -e "$peers" ]; then
+    say "installing the peers of benchmarks"
+    .venv/bin/pip install --quiet --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+    : > "$peers"
 fi
 say "ready"
