@@ -308,7 +308,7 @@ def _term(part: str, text: str, rtype: ResourceType | None) -> FieldTerm:
     if rtype is not None:
         known = supported_fields(rtype)
         if field not in known:
-            if (rtype.gvr.group, rtype.kind) in FIELDS:
+            if rtype.is_custom or (rtype.gvr.group, rtype.kind) in FIELDS:
                 raise bad_request(f"field label not supported: {field}")
             only = ", ".join(f'"{name}"' for name in known)
             raise bad_request(f'"{field}" is not a known field selector: only {only}')

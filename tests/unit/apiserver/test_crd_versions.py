@@ -171,6 +171,8 @@ async def test_a_definition_takes_its_objects_along(server: RunningServer) -> No
     async with asyncio.timeout(10):
         while [each["metadata"]["name"] for each in (await client.list(V1)).items] != ["held"]:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+        with pytest.raises(ApiError, match="create not allowed while custom resource definition is terminating"):
+            await client.create(V1, box("new", size="1x1"), "default")
         await client.patch(V1, "held", {"metadata": {"finalizers": None}}, MERGE, "default")
         while (await client.list(CRDS)).items:  # noqa: ASYNC110
             await asyncio.sleep(0.02)

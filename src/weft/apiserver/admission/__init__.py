@@ -1,6 +1,6 @@
 """What happens to an object between its decoding and its validation, kind by kind; `STEPS` is the order."""
 
-from weft.apiserver.admission.crd import define_custom_resource
+from weft.apiserver.admission.crd import define_custom_resource, no_new_instances_of_the_dying
 from weft.apiserver.admission.job import select_job_pods
 from weft.apiserver.admission.limits import keep_within_limits
 from weft.apiserver.admission.namespace import keep_namespace_finalizers, namespace_takes_new_content
@@ -12,6 +12,7 @@ from weft.apiserver.api import Steps
 STEPS = Steps(
     first=(
         namespace_takes_new_content,
+        no_new_instances_of_the_dying,
         keep_namespace_finalizers,
         keep_within_limits,
         complete_pod,

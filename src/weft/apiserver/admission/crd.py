@@ -5,7 +5,9 @@ Kubernetes establishes a CRD a moment after its creation; here it is established
 
 from typing import Any
 
+from weft.api.gvr import CRDS
 from weft.api.kinds import Kinds
+from weft.api.status import ApiError
 from weft.apiserver.api import Api, Attributes
 from weft.core.clock import rfc3339
 
@@ -35,6 +37,17 @@ def define_custom_resource(attributes: Attributes) -> None:
             finalizers.append(CLEANUP)
 
 
+def no_new_instances_of_the_dying(attributes: Attributes) -> None:
+    rtype = attributes.request.rtype
+    if not rtype.is_custom or attributes.operation != "CREATE":
+        return
+    definitions = attributes.api.kinds.by_gvr(CRDS)
+    assert definitions is not None
+    crd = attributes.api.objects.get(definitions, None, str(rtype.gvr))
+    if crd is not None and "deletionTimestamp" in crd["metadata"]:
+        raise ApiError("MethodNotAllowed", "create not allowed while custom resource definition is terminating")
+
+
 def _status(attributes: Attributes, crd: Object, names: Object) -> Object:
     clash = _clash(attributes.api, crd)
     now = rfc3339(attributes.api.clock.now())
@@ -51,6 +64,9 @@ def _status(attributes: Attributes, crd: Object, names: Object) -> Object:
     for condition in (accepted, established):
         same = [old for old in before if old["type"] == condition["type"] and old["status"] == condition["status"]]
         conditions.append(same[0] if same else condition)
+    ours = {condition["type"] for condition in conditions}
+    wished = (crd.get("status") or {}).get("conditions") or []
+    conditions += [condition for condition in wished if condition["type"] not in ours]
     stored = ((attributes.old or {}).get("status") or {}).get("storedVersions") or []
     storage = [v["name"] for v in crd["spec"].get("versions") or [] if v.get("storage")]
     return {
