@@ -148,3 +148,12 @@ def test_other_options(weft_cluster_factory: Callable[..., Cluster]) -> None:
 def test_a_namespace_for_each_test(weft_shared_cluster: Cluster, weft_namespace: str, turn: int) -> None:
     # Were it the same one twice, this would fail the second time.
     weft_shared_cluster.kubectl("create", "configmap", "mine", "-n", weft_namespace)
+
+
+def test_a_namespace_takes_its_services_along(weft_cluster: Cluster, core: kubernetes.client.CoreV1Api) -> None:
+    core.create_namespace({"metadata": {"name": "going"}})
+    core.create_namespaced_service("going", {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}})
+    core.delete_namespace("going")
+    until(lambda: "going" not in {each.metadata.name for each in core.list_namespace().items})
+    core.create_namespace({"metadata": {"name": "going"}})
+    assert core.list_namespaced_service("going").items == []
