@@ -182,7 +182,12 @@ class LabRouting:
                 continue
             try:
                 peer = self._peer(name, entry)  # what cannot be run leaves what does
-                if running is not None:
+                if running is not None and old is not None:
+                    if _but_policies(old) == _but_policies(entry) and running.is_running:
+                        with contextlib.suppress(OSError, WeftError):
+                            if await asyncio.to_thread(running.announce_as, peer):
+                                self._peers[name] = (entry, running)
+                                continue
                     del self._peers[name]
                     await asyncio.to_thread(running.stop)
                 await asyncio.to_thread(peer.start)
@@ -261,6 +266,10 @@ class LabRouting:
         self._peers.clear()
         await self._tasks.close()
         self._looking = None
+
+
+def _but_policies(entry: Object) -> Object:
+    return {**entry, "policies": None}
 
 
 def _timers(settings: BfdSettings | None) -> BfdTimers | None:

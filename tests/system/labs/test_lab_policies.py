@@ -56,6 +56,13 @@ def externals(world: World) -> set[tuple[str, str, str]]:
     return found
 
 
+def processes(world: World) -> set[str]:
+    """FRR's ospfd and BIRD, by their numbers."""
+    name = f"weft-{short_hash(f'/run/netns/{world.settings.instance}-filtered-f2', 10)}"
+    files = [Path("/run/frr") / name / "ospfd.pid", *(world.settings.paths.run / "routing").glob("*/b3/bird.pid")]
+    return {file.read_text().strip() for file in files}
+
+
 def test_a_policy_filters_and_tags_at_routers_of_three_makes_and_may_change(world: World, tmp_path: Path) -> None:
     file = tmp_path / "filtered.yaml"
     file.write_text(LAB)
@@ -67,10 +74,14 @@ def test_a_policy_filters_and_tags_at_routers_of_three_makes_and_may_change(worl
     refused = world.kubectl("patch", "routingpolicy", "tenants", "--type=merge", "-p", '{"spec":{"default":"perhaps"}}',
                             code=1)  # fmt: skip
     assert "spec.default" in refused
+    running = processes(world)
+    assert len(running) == 2
     world.kubectl("patch", "routingpolicy", "tenants", "--type=merge", "-p", json.dumps(OTHER))
     others = {(f"192.0.2.{n}", "77", "4711") for n in (1, 2, 3)}
     until("what it lets through now", lambda: externals(world) == others, 40)
     until("w1 has the others'", lambda: "192.0.2.3" in world.kernel_routes("w1", "filtered"), 10)
+
+    assert processes(world) == running, "none was started anew"
 
     world.kubectl("delete", "routingpolicy", "tenants")
     shown = ("get", "router", "w1.filtered", "-o", "jsonpath={.status.phase} {.status.message}")

@@ -304,3 +304,25 @@ def test_frr_and_bird_are_told_of_links_with_bfd_of_their_own() -> None:
     assert 'interface "*"' not in text
     assert "bfd yes" in text
     assert "bfd yes" not in bird.configuration(IPv4Address("1.1.1.1"), config(), BfdTimers(), bfd_on={"e0": None})
+
+
+def test_a_running_frr_is_told_only_of_policies_that_changed() -> None:
+    def texts(spec: dict[str, Any] | None, **more: Any) -> dict[str, str]:
+        policy = announced_by([{"source": "static", "policy": "p"}], {**POLICY, "spec": spec}) if spec else None
+        return frr.configuration("r", config(**more), announced=policy)
+
+    lists = [{"name": "l", "rules": [{"prefix": "10.0.0.0/8"}]}]
+    first = {"prefixLists": lists, "statements": [{"action": "permit", "match": {"prefixList": "l"}}]}
+    second = {"statements": [{"action": "permit", "set": {"metric": 9}}]}
+    assert frr_policy.policy_changes(texts(first), texts(first)) == []
+    assert frr_policy.policy_changes(texts(first), texts(second)) == [
+        "router ospf", "exit",
+        "no route-map ospf-from-static", "no ip prefix-list ospf-from-static-1",
+        "route-map ospf-from-static permit 1", "set metric 9", "set metric-type type-2", "exit",
+        "route-map ospf-from-static deny 2", "exit",
+        "router ospf", "redistribute static route-map ospf-from-static", "exit",
+    ]  # fmt: skip
+    gone = frr_policy.policy_changes(texts(first), texts(None))
+    assert gone is not None
+    assert gone[:3] == ["router ospf", "no redistribute static", "exit"]
+    assert frr_policy.policy_changes(texts(first), texts(second, priority=7)) is None, "that takes more"

@@ -4,6 +4,7 @@ In: what a protocol announces. Out: lines of configuration, or UnsupportedError 
 Source: docs.frrouting.org, Route Maps and Filtering. FRR gives routes no tag of their origin.
 """
 
+from collections.abc import Mapping
 from ipaddress import IPv4Network
 from typing import Literal
 
@@ -77,4 +78,47 @@ def _prefix_list(name: str, prefixes: PrefixList) -> list[str]:
     return lines or [f"ip prefix-list {name} seq 5 deny any"]
 
 
-__all__ = ["redistribution"]
+def policy_changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[str] | None:
+    """The commands from one configuration (by daemon) to another that differs in policies alone; None for others."""
+    commands: list[str] = []
+    if old.keys() != new.keys():
+        return None
+    for daemon in sorted(old):
+        before, after = old[daemon].splitlines(), new[daemon].splitlines()
+        if before == after:
+            continue
+        section = next((line for line in before if line in ("router ospf", "router rip")), None)
+        if section is None or _rest(before) != _rest(after):
+            return None
+        named = {tuple(line.split()[:3]) for line in before if line.startswith("ip prefix-list ")}
+        named |= {tuple(line.split()[:2]) for line in before if line.startswith("route-map ")}
+        said = {line.split()[1] for line in before if line.startswith(" redistribute ")}
+        wanted = [line for line in after if line.startswith(" redistribute ")]
+        gone = said - {line.split()[1] for line in wanted}
+        commands += [section, *(f"no redistribute {source}" for source in sorted(gone)), "exit"]
+        commands += ["no " + " ".join(each) for each in sorted(named, reverse=True)]  # maps, then lists
+        commands += [line.strip() for line in _policies(after)]
+        commands += [section, *(line.strip() for line in wanted), "exit"]
+    return commands
+
+
+def _policies(lines: list[str]) -> list[str]:
+    """Prefix lists and route-maps, with what stands in these up to their exit."""
+    found = []
+    inside = False
+    for line in lines:
+        if line.startswith(("ip prefix-list ", "route-map ")):
+            inside = line.startswith("route-map ")
+            found.append(line)
+        elif inside:
+            found.append(line)
+            inside = line != "exit"
+    return found
+
+
+def _rest(lines: list[str]) -> list[str]:
+    policies = set(_policies(lines)) - {"exit"}
+    return [line for line in lines if line not in policies and line != "exit" and not line.startswith(" redistribute ")]
+
+
+__all__ = ["policy_changes", "redistribution"]

@@ -7,6 +7,7 @@ where the programs are not installed, WeftError with the daemon's own words wher
 import contextlib
 import ctypes
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,12 +19,14 @@ from typing import Protocol
 from weft.core.errors import UnsupportedError, WeftError
 from weft.network.routing.peers import neighbors
 from weft.network.routing.peers.control import ask_bird, ask_frr
+from weft.network.routing.peers.frr_policy import policy_changes
 from weft.network.routing.peers.neighbors import Seen
 
 FRR_PROGRAMS = Path("/usr/lib/frr")
 FRR_RUN = Path("/run/frr")
 _PR_SET_PDEATHSIG = 1
 _SECONDS = 10.0
+_BIRD_AGREES = re.compile(r"^000[34] ", re.MULTILINE)  # reconfigured, or that is in progress
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -35,6 +38,7 @@ class Peer(Protocol):
     def kill(self) -> None: ...
     def ask(self, command: str) -> str: ...
     def look(self) -> Seen: ...
+    def announce_as(self, other: "Peer") -> bool: ...
     @property
     def is_running(self) -> bool: ...
 
@@ -137,6 +141,16 @@ class Frr(_Daemons):
             raise WeftError(f"cannot ask FRR {command!r}: {done.stderr.decode(errors='replace').strip()}")
         return done.stdout.decode()
 
+    def announce_as(self, other: Peer) -> bool:
+        """Takes over what `other`, which is not started, announces; False where that takes a new start."""
+        if not isinstance(other, Frr):
+            return False
+        commands = policy_changes(self._configuration, other._configuration)
+        if commands is None or "%" in self.ask("; ".join(["configure terminal", *commands])):
+            return False
+        self._configuration = other._configuration
+        return True
+
     def look(self) -> Seen:
         """Its neighbours and the number of its routes; OSError where it does not answer."""
         run = FRR_RUN / self._name
@@ -184,6 +198,14 @@ class Bird(_Daemons):
             ["birdc", "-s", str(self._socket), *command.split()], capture_output=True, check=False, timeout=30
         )
         return done.stdout.decode()
+
+    def announce_as(self, other: Peer) -> bool:
+        """Takes over what `other`, which is not started, announces; False where that takes a new start."""
+        if not isinstance(other, Bird):
+            return False
+        self._configuration = other._configuration
+        (self.directory / "bird.conf").write_text(self._configuration)
+        return _BIRD_AGREES.search(ask_bird(self._socket, "configure")) is not None
 
     def look(self) -> Seen:
         """Its neighbours and the number of its routes; OSError where it does not answer."""
