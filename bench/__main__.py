@@ -19,6 +19,7 @@ MODULES = (
     "api",
     "spf",
     "simulation",
+    "openflow",
 )
 HEAD = ["what", "unit", "Weft", "peer", "peer's", "ratio", "note"]
 PAGE = Path(__file__).parent.parent / "docs/benchmarks.md"
