@@ -5,6 +5,7 @@ Kinds that this module does not know are carried as they are, so a switch's own 
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 
 from weft.network.southbound.openflow.oxm import Field, OpenFlowError, decode_field
 
@@ -206,6 +207,7 @@ Instruction = GotoTable | WriteMetadata | WriteActions | ApplyActions | ClearAct
 _INSTRUCTION_FIXED = {1: 8, 2: 24, 5: 8}
 
 
+@lru_cache(4096)  # many flows of a switch do the same
 def encode_instructions(instructions: tuple[Instruction, ...]) -> bytes:
     return b"".join([each.encode() for each in instructions])
 

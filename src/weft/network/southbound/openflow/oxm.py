@@ -102,8 +102,8 @@ class Match:
     fields: tuple[Field, ...] = ()
 
     def __post_init__(self) -> None:
-        codes = [each.code for each in self.fields]
-        if len(codes) > 1:
+        if len(self.fields) > 1:
+            codes = [each.code for each in self.fields]
             if len(set(codes)) != len(codes):
                 raise OpenFlowError("cannot match a field twice")
             if codes != sorted(codes):
@@ -125,7 +125,7 @@ ANYTHING = Match()
 
 def match(**fields: Value) -> Match:
     """`match(in_port=1, eth_type=0x0800, ipv4_dst="10.0.0.0/8")`."""
-    return Match(tuple(field(name, value) for name, value in fields.items()))
+    return Match(tuple([field(name, value) for name, value in fields.items()]))
 
 
 def decode_field(data: memoryview, at: int, end: int) -> tuple[Field | None, int]:
