@@ -59,7 +59,7 @@ def page(names: list[str], tests: dict[str, list[str]]) -> str:
         "# Conformance: Kubernetes's behaviours, and our tests of them",
         "",
         "Written by `tools/conformance.py` from the names in `tools/conformance_names.txt` (their source stands",
-        "there). A behaviour counts as covered when a test of ours, below `tests/`, holds Weft to what it says; this is",
+        "there). A behaviour counts as covered when a test of ours, below `tests/`, holds Weft to it; this is",
         "not a run of Kubernetes's own suite.",
         "",
         "| group | behaviours | covered |",
