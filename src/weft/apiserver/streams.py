@@ -29,7 +29,7 @@ from weft.core.upgraded import Done, UpgradedStream, take_over
 ENDPOINT_ANNOTATION = "weft.dev/kubelet-endpoint"
 _LOG_OPTIONS = ("follow", "tailLines", "previous", "timestamps", "sinceSeconds", "sinceTime", "limitBytes")
 _CHUNK = 64 * 1024
-_CHANNELS = (channels.V5, channels.V4)
+_CHANNELS = (channels.V5, channels.V4, channels.V1)
 
 
 class Streams:
@@ -62,6 +62,8 @@ class Streams:
             async with self._client().get(url, timeout=aiohttp.ClientTimeout(sock_connect=10)) as answer:
                 if answer.status != 200:
                     raise _node_error(answer.status, await answer.text())
+                if http.headers.get("Upgrade", "").lower() == "websocket":
+                    return await _log_messages(http, answer.content)
                 response = web.StreamResponse(headers=headers)
                 response.enable_chunked_encoding()
                 await response.prepare(http)
@@ -165,6 +167,17 @@ def _spdy_version(http: web.Request, supported: str) -> str:
         )
         raise ApiError("Forbidden", text)
     return supported
+
+
+async def _log_messages(http: web.Request, content: aiohttp.StreamReader) -> web.WebSocketResponse:
+    """A log as messages of a WebSocket, for browsers (apimachinery, wsstream `Reader`)."""
+    socket = web.WebSocketResponse(protocols=("binary.k8s.io",))
+    await socket.prepare(http)
+    with contextlib.suppress(aiohttp.ClientError):
+        async for chunk in content.iter_any():
+            await socket.send_bytes(chunk)
+    await socket.close()
+    return socket
 
 
 async def _serve_bare(http: web.Request, node: aiohttp.ClientWebSocketResponse, version: str) -> web.StreamResponse:

@@ -14,13 +14,13 @@ from typing import Any, Protocol
 
 from aiohttp import WSMsgType, web
 
-from weft.api.streams.channels import CLOSE, COMMAND_TUNNEL, ERROR, RESIZE, STDERR, STDIN, STDOUT, V4, V5
+from weft.api.streams.channels import CLOSE, COMMAND_TUNNEL, ERROR, RESIZE, STDERR, STDIN, STDOUT, V1, V4, V5
 from weft.container.base import ProcessStream
 from weft.core.errors import WeftError
 
 logger = logging.getLogger(__name__)
 
-PROTOCOLS = (V5, V4, COMMAND_TUNNEL)
+PROTOCOLS = (V5, V4, V1, COMMAND_TUNNEL)
 _TRUE = ("true", "1")
 _CHUNK = 32 * 1024
 
@@ -181,7 +181,10 @@ class _Channels:
 
     async def finish(self, status: Mapping[str, Any]) -> None:
         with contextlib.suppress(ConnectionError):
-            await self.send(ERROR, json.dumps(status).encode())
+            if self._socket.ws_protocol != V1:
+                await self.send(ERROR, json.dumps(status).encode())
+            elif status["status"] != "Success":
+                await self.send(ERROR, str(status["message"]).encode())
             await self._socket.close()
 
 

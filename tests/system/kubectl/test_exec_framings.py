@@ -88,3 +88,25 @@ async def test_a_terminals_size(server: RunningServer) -> None:
     os.close(ours)
     assert (process.returncode, errors) == (0, b"")
     assert said == b"121x33 tty=True"
+
+
+async def test_the_first_version_of_channels(server: RunningServer) -> None:
+    """As Kubernetes's conformance suite execs: no Status at the end, and an error only in words."""
+    import ssl
+
+    import aiohttp
+
+    directory = server.settings.paths.pki
+    context = ssl.create_default_context(cafile=str(directory / "ca.crt"))
+    context.load_cert_chain(directory / "admin.crt", directory / "admin.key")
+    url = (
+        f"https://127.0.0.1:{server.settings.api_port}/api/v1/namespaces/default/pods/p/exec?stdout=1&stderr=1&stdin=1"
+    )
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session,
+        session.ws_connect(f"{url}&tty=0&command=cat", protocols=["channel.k8s.io"]) as socket,
+    ):
+        assert socket.protocol == "channel.k8s.io"
+        assert await socket.receive_bytes(timeout=10) == b"\x01"
+        await socket.send_bytes(b"\x00hello")
+        assert await socket.receive_bytes(timeout=10) == b"\x01hello"

@@ -97,6 +97,12 @@ async def test_logs(http: aiohttp.ClientSession, node: list[str]) -> None:
     assert node == ["/containerLogs/default/p/main?follow=true&tailLines=5"]
 
 
+async def test_logs_over_a_websocket(http: aiohttp.ClientSession, node: list[str]) -> None:
+    async with http.ws_connect(f"{POD}/log?container=main", protocols=["binary.k8s.io"]) as socket:
+        assert socket.protocol == "binary.k8s.io"
+        assert b"".join([message.data async for message in socket]) == b"line 0\nline 1\nline 2\n"
+
+
 async def test_kubectl_logs(server: RunningServer, node: list[str]) -> None:
     output = await server.kubectl("logs", "p", "--tail=2", "-f")
     assert output.stdout == b"line 0\nline 1\nline 2\n"

@@ -1,15 +1,16 @@
 """Streams as channels of one WebSocket: a message's first byte is its channel (kubernetes, `apimachinery` wsstream).
 
 For exec and attach: 0 stdin, 1 stdout, 2 stderr, 3 the final Status as JSON, 4 a terminal's size; in v5, 255 followed
-by a channel's number closes that channel (KEP-4006). For port-forward: 2n the data of the n-th port, 2n+1 its errors,
-each begun by a message with the port's number, low byte first. SPDY can be carried in a WebSocket too, as it is.
+by a channel's number closes that channel (KEP-4006); the first version has an error's text on 3. For port-forward: 2n
+the data of the n-th port, 2n+1 its errors, each begun by a message with the port's number, low byte first. SPDY can be
+carried in a WebSocket too, as it is.
 """
 
 from collections.abc import Sequence
 
 from weft.core.errors import InvalidError
 
-V4, V5 = "v4.channel.k8s.io", "v5.channel.k8s.io"
+V1, V4, V5 = "channel.k8s.io", "v4.channel.k8s.io", "v5.channel.k8s.io"
 STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 
 # Subprotocols whose messages are the bytes of a SPDY session. The first is kubectl's (KEP-4006); the second is that of
