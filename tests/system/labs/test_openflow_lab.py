@@ -50,6 +50,10 @@ class Fabric:
         assert found, text
         return {flow: float(age) for age, flow in found}
 
+    def hosts(self, switch: str) -> set[str]:
+        """The addresses that it has flows to."""
+        return {found[0] for flow in self.flows(switch) if (found := re.findall("dl_dst=([0-9a-f:]+)", flow))}
+
     def meet(self) -> None:
         for source, target in permutations(HOSTS, 2):
             assert self.reaches(source, target), (source, target)
@@ -120,7 +124,7 @@ def test_streams_of_tcp_pass(fabric: Fabric) -> None:
 
 
 def test_the_switches_live_on_while_weft_is_dead(fabric: Fabric) -> None:
-    until("flows", lambda: len(fabric.flows("leaf1")) > 8)
+    until("all ways to all hosts", lambda: all(len(fabric.hosts(name)) == 5 for name in fabric.status()))
     [port] = [each["interface"] for each in fabric.status()["spine1"]["ports"] if each["link"] == "spine1-leaf4"]
     before, pids = fabric.flows("leaf1"), fabric.pids()
     state = json.loads((fabric.weft.settings.paths.run / "weft.json").read_text())

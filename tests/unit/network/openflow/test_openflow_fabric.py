@@ -1,12 +1,13 @@
 """Decisions walked packet by packet: any host reaches any other, also with any one link down where a way is left."""
 
 from dataclasses import replace
+from ipaddress import IPv4Address
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weft.network.dataplane.openflow.fabric import End, Fabric, Link, decide
-from weft.network.dataplane.openflow.packets import Probe
+from weft.network.dataplane.openflow.packets import Frame, Probe, who_has
 from weft.network.dataplane.openflow.state import DatapathState, Flow, Owner, changes
 from weft.network.southbound.openflow.actions import IN_PORT, ApplyActions, Output, Spread, ToGroup
 from weft.network.southbound.openflow.messages import FlowCommand, FlowMod, FlowStats, GroupDesc, GroupMod, GroupType
@@ -139,6 +140,11 @@ def test_the_difference_is_what_is_missing_and_what_is_ours_and_too_much() -> No
     assert len(gone) == len(flows) - 1
     assert {each.group for each in mods if isinstance(each, GroupMod)} == {each.group for each in groups}
     assert isinstance(mods[-1], GroupMod)
+
+
+def test_a_question_for_an_address_is_arp_of_nobody() -> None:
+    asked = Frame.decode(who_has(IPv4Address("10.0.0.9"), b"\x02abcde"))
+    assert asked == Frame(b"\xff" * 6, b"\x02abcde", 0x0806, IPv4Address("0.0.0.0"), IPv4Address("10.0.0.9"))
 
 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1), st.binary(max_size=80))

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address
 
 from weft.network.dataplane.openflow.dataplane import OpenFlowDataplane
 from weft.network.dataplane.openflow.fabric import LOCAL_HOST, End, Fabric, Link, decide
-from weft.network.dataplane.openflow.packets import LLDP, Frame, Probe
+from weft.network.dataplane.openflow.packets import LLDP, Frame, Probe, who_has
 from weft.network.southbound.openflow import messages as m
 from weft.network.southbound.openflow.actions import PORT_MAX, ApplyActions, Output
 
@@ -43,6 +43,8 @@ class FabricController:
         self._first_change = self._last_change = 0.0
         self._urgent = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        # Where hosts answer us: no flow has it, so the answer comes here.
+        self._mac = b"\x02W" + (plane.owner.cookie >> 32).to_bytes(4)
         plane.listener = self
 
     async def start(self) -> None:
@@ -163,6 +165,8 @@ class FabricController:
         if self.hosts.get(mac) != end:
             self.hosts[mac] = end
             self._change(urgent=True)
+        if frame.destination == self._mac:
+            return
         known = None if frame.target is None else self.addresses.get(frame.target)
         if not frame.is_group:
             known = int.from_bytes(frame.destination)
@@ -170,6 +174,9 @@ class FabricController:
         inner = {each[0] for each in self.links}
         outs = [target] if target else [each for each in self.ports if each not in inner and self.ports[each].is_up]
         self._forward(data, end, outs)
+        if target is None and frame.target is not None:
+            # Its answer to a host that we know would take the flow to there, and we would never hear of it.
+            self._forward(who_has(frame.target, self._mac), end, outs)
 
     def _forward(self, data: bytes, came: End, outs: Iterable[End]) -> None:
         for out in outs:

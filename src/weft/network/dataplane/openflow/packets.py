@@ -54,6 +54,12 @@ class Probe:
         return cls(int.from_bytes(own[4:]), int.from_bytes(chassis[1:]), int.from_bytes(port[1:]))
 
 
+def who_has(target: IPv4Address, mac: bytes) -> bytes:
+    """An ARP probe: the question of one who has no address yet (RFC 5227, 1.1); the answer goes to `mac`."""
+    head = struct.pack("!HHHBBH", ARP, 1, 0x0800, 6, 4, 1)
+    return b"\xff" * 6 + mac + head + mac + bytes(4) + bytes(6) + target.packed
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """The head of an Ethernet frame, and the addresses of an ARP in it."""
