@@ -1,10 +1,14 @@
 """What verbs and admission work with: kinds, objects, settings, clock, and the list of admission steps."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
+from weakref import WeakValueDictionary
 
 from weft.api.defaults import apply_defaults
+from weft.api.gvr import GVR
 from weft.api.kinds import Kinds, ResourceType
 from weft.api.validation import FieldError, check_types, prune
 from weft.apiserver.cache import Cache
@@ -14,6 +18,7 @@ from weft.core.clock import Clock
 from weft.core.settings import Settings
 
 Object = dict[str, Any]
+RESOURCEQUOTAS = GVR("", "v1", "resourcequotas")
 Validator = Callable[[Object], list[FieldError]]
 
 
@@ -98,6 +103,7 @@ class Api:
     extra_validators: Mapping[tuple[str, str], Validator] = field(default_factory=dict)
     hooks: Hooks = field(default_factory=NoHooks)
     converter: Converter = field(default_factory=NoConversion)
+    turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     async def prepare(self, request: Request) -> None:
         """Has what the request may read converted to its version."""
@@ -137,10 +143,23 @@ class Api:
             step(attributes)
 
     async def approve(self, attributes: Attributes) -> None:
-        """Asks policies and webhooks about the valid object, and counts it."""
+        """Asks policies and webhooks about the valid object."""
         await self.hooks.validate(attributes)
+
+    def count(self, attributes: Attributes) -> None:
+        """Counts the write against quotas; within a `turn`."""
         for step in self.steps.count:
             step(attributes)
+
+    def turn(self, request: Request) -> AbstractAsyncContextManager[Any]:
+        """Where writes are counted they take turns, else all but one of many at once would be in vain."""
+        quotas = self.kinds.by_gvr(RESOURCEQUOTAS)
+        if quotas is None or not request.namespace or not self.objects.hub(quotas).entries:
+            return nullcontext()
+        lock = self.turns.get(request.namespace)
+        if lock is None:
+            lock = self.turns[request.namespace] = asyncio.Lock()
+        return lock
 
     def extra_errors(self, rtype: ResourceType, obj: Object) -> list[FieldError]:
         validator = self.extra_validators.get((rtype.gvr.group, rtype.kind))

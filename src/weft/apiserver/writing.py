@@ -72,13 +72,15 @@ async def store_new(api: Api, request: Request, body: Object, *, managed: bool =
                 continue
             raise already_exists(request.resource, name, request.group)
         await api.approve(attributes)
-        if request.dry_run:
-            return obj
-        write.compares.append(Compare(key, 0))
         stored = await api.converter.stored(rtype, obj)
-        write.puts.append((key, stored))
-        if await api.objects.commit(write):
-            return api.kept(rtype, obj, stored)
+        async with api.turn(request):
+            api.count(attributes)
+            if request.dry_run:
+                return obj
+            write.compares.append(Compare(key, 0))
+            write.puts.append((key, stored))
+            if await api.objects.commit(write):
+                return api.kept(rtype, obj, stored)
     raise ApiError("Conflict", f"cannot create {request.resource}: too many others write at the same time")
 
 
@@ -129,23 +131,26 @@ async def _replace(api: Api, request: Request, entry: Entry, new: Object, old: O
     new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
     if strategy.unchanged(new, old):
         return old
-    if request.dry_run:
-        return new
-    write.compares.append(Compare(entry.key, entry.revision))
     stored = await api.converter.stored(rtype, new)
-    write.puts.append((entry.key, stored))
-    return api.kept(rtype, new, stored) if await api.objects.commit(write) else None
+    async with api.turn(request):
+        api.count(attributes)
+        if request.dry_run:
+            return new
+        write.compares.append(Compare(entry.key, entry.revision))
+        write.puts.append((entry.key, stored))
+        return api.kept(rtype, new, stored) if await api.objects.commit(write) else None
 
 
 async def remove(api: Api, request: Request, entry: Entry, last: Object) -> Object | None:
     """Takes an object out of the store; its last state, or None where another write came first."""
     if request.dry_run:
         return last
-    write = Write()
-    api.admit(Attributes(api, request, "DELETE", last, last, write))
-    write.compares.append(Compare(entry.key, entry.revision))
-    write.deletes.append(entry.key)
-    return last if await api.objects.commit(write) else None
+    async with api.turn(request):
+        write = Write()
+        api.admit(Attributes(api, request, "DELETE", last, last, write))
+        write.compares.append(Compare(entry.key, entry.revision))
+        write.deletes.append(entry.key)
+        return last if await api.objects.commit(write) else None
 
 
 def _manage(api: Api, request: Request, old: Object | None, new: Object) -> None:

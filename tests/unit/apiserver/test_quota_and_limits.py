@@ -100,8 +100,8 @@ async def test_scopes(server: RunningServer, namespace: str) -> None:
     assert "exceeded quota: high" in await refused(server, PODS, high, namespace)
 
 
-async def test_many_at_once_never_exceed(server: RunningServer, namespace: str) -> None:
-    await quota(server, namespace, hard={"configmaps": "5"})
+async def test_many_at_once_use_it_up_and_never_exceed(server: RunningServer, namespace: str) -> None:
+    await quota(server, namespace, hard={"configmaps": "60"})
 
     async def attempt(index: int) -> bool:
         with contextlib.suppress(ApiError):
@@ -109,8 +109,8 @@ async def test_many_at_once_never_exceed(server: RunningServer, namespace: str) 
             return True
         return False
 
-    assert sum(await asyncio.gather(*map(attempt, range(20)))) == 5
-    assert await used(server, namespace) == {"configmaps": "5"}
+    assert sum(await asyncio.gather(*map(attempt, range(100)))) == 60
+    assert await used(server, namespace) == {"configmaps": "60"}
 
 
 async def test_a_dry_run_counts_nothing(server: RunningServer, namespace: str) -> None:
