@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -80,13 +80,12 @@ def lost(ping: subprocess.Popen[str]) -> int:
     return int(found[1]) - int(found[2])
 
 
-@pytest.fixture
-def fabric(instance: Instance) -> Iterator[Fabric]:
+@pytest.fixture(scope="module")
+def fabric(instance: Instance) -> Fabric:
     instance.weft("lab", "up", str(LABS / "openflow-fabric.yaml"))
     it = Fabric(instance)
     it.meet()
-    yield it
-    instance.weft("lab", "down", "fabric")
+    return it
 
 
 def test_switches_tell_of_themselves_and_links_may_be_cut(fabric: Fabric) -> None:
@@ -159,8 +158,9 @@ def test_what_is_broken_by_hand_is_repaired(fabric: Fabric) -> None:
     until("packets again", lambda: fabric.reaches("ann", "eve"))
 
 
-def test_nothing_is_left(instance: Instance) -> None:
-    run = instance.settings.paths.run
+def test_nothing_is_left(fabric: Fabric) -> None:
+    instance, run = fabric.weft, fabric.weft.settings.paths.run
+    instance.weft("lab", "down", "fabric")
     assert not list(Path("/run/netns").glob(f"{instance.settings.instance}-fabric-*"))
     assert not list(run.glob("openflow/*"))
     processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
