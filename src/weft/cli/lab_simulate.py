@@ -32,14 +32,18 @@ def simulate(
     ctx: click.Context, file: Path, seed: int, seconds: float | None, every_link: bool, flows: int, output: str
 ) -> None:
     """Run the lab in FILE and its schedule in virtual time: the same protocols, on links that are simulated."""
-    from weft.cli.lab_file import read_file
+    from weft.cli.lab_file import read_lab
     from weft.network.dataplane import simulation
     from weft.network.topology.reader import read_topology
 
-    topology = read_topology(read_file(file))
+    read = read_lab(file)
+    topology = read_topology(read.topology)
+    policies = {policy["metadata"]["name"]: policy for policy in read.policies}
     began = time.perf_counter()
     schedule = simulation.every_link(topology) if every_link else None
-    lab = simulation.SimulatedLab(topology, seed=seed, flows=flows, schedule=schedule, seconds=seconds)
+    lab = simulation.SimulatedLab(
+        topology, seed=seed, flows=flows, schedule=schedule, seconds=seconds, policies=policies
+    )
     result = lab.run()
     if output == "json":
         click.echo(json.dumps(dataclasses.asdict(result)))

@@ -48,6 +48,19 @@ def test_an_end_before_routes_are_found_again_is_told(square: str) -> None:
     assert "does not arrive: " in done.output
 
 
+def test_policies_of_the_file_count(square: str) -> None:
+    policy = FILE.replace("routers: [{name: a}", "routers: [{name: a, ospf: {redistribute: [{policy: quiet}]}}")
+    done = CliRunner().invoke(lab, ["simulate", square])
+    assert done.exit_code == 0
+    Path(square).write_text(policy)
+    assert "quiet" in str(CliRunner().invoke(lab, ["simulate", square]).exception)
+    Path(square).write_text(
+        policy + "---\napiVersion: net.weft.dev/v1\nkind: RoutingPolicy\nmetadata: {name: quiet}\n"
+        "spec: {statements: [{action: deny}]}\n"
+    )
+    assert CliRunner().invoke(lab, ["simulate", square]).exit_code == 0
+
+
 def test_bad_input_is_told_with_its_place(square: str) -> None:
     Path(square).write_text(FILE.replace("link: a-b", "link: a-z"))
     done = CliRunner().invoke(lab, ["simulate", square])

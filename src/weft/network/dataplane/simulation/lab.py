@@ -12,6 +12,7 @@ from statistics import median
 from weft.core.errors import WeftError
 from weft.network.dataplane.simulation.flows import Flow, FlowWatch, Outage, choose_flows
 from weft.network.dataplane.simulation.network import SimulatedNetwork
+from weft.network.routing.daemon.announced import Objects
 from weft.network.topology.model import Link, ScheduledEvent, Topology
 
 # Longer than what any protocol waits for by default: RIP's timeout (180 s) and a round of updates after it.
@@ -81,10 +82,12 @@ class SimulatedLab:
         flows: int = 200,
         schedule: Iterable[ScheduledEvent] | None = None,
         seconds: float | None = None,
+        policies: Objects | None = None,
     ) -> None:
-        """`seconds` after the lab is up it ends; None: when nothing moves any more after the last event."""
+        """`seconds` after the lab is up it ends; None: when nothing moves any more after the last event. `policies`
+        are RoutingPolicy objects by name."""
         self.topology = topology
-        self.network = SimulatedNetwork(topology, seed=seed, changed=self._changed)
+        self.network = SimulatedNetwork(topology, seed=seed, changed=self._changed, policies=policies)
         self._seed = seed
         self._seconds = seconds
         self._watch: FlowWatch | None = None

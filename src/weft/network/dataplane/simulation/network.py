@@ -19,6 +19,7 @@ from weft.network.controller.routes import Route as ComputedRoute
 from weft.network.controller.routes import compute_routes
 from weft.network.dataplane.simulation.agenda import Agenda
 from weft.network.dataplane.simulation.wires import Port, Wires
+from weft.network.routing.daemon.announced import Objects
 from weft.network.routing.daemon.assembly import assemble, static_routes
 from weft.network.routing.daemon.plan import Beside, Circuit, Plan, plan
 from weft.network.routing.protocol import Interface, PacketReceived
@@ -64,7 +65,12 @@ class SimulatedNetwork:
     """`changed` is called with the name of each node whose forwarding is another than before."""
 
     def __init__(
-        self, topology: Topology, *, seed: int = 1, changed: Callable[[str], object] = lambda name: None
+        self,
+        topology: Topology,
+        *,
+        seed: int = 1,
+        changed: Callable[[str], object] = lambda name: None,
+        policies: Objects | None = None,
     ) -> None:
         self.topology = topology
         self.addresses: Addresses = allocate(topology)
@@ -72,6 +78,7 @@ class SimulatedNetwork:
         self.counts = Counts()
         self.last_change = 0.0
         self._seed = seed
+        self._policies = policies or {}
         self._rng = random.Random(f"{seed} network")
         self._changed = changed
         self.wires = Wires(topology, self.addresses, self.agenda, random.Random(f"{seed} wires"), self._deliver)
@@ -194,7 +201,7 @@ class SimulatedNetwork:
         if router is None:
             return Node(name, Router({}), ports, interfaces, frozenset(owned))
         spec = {"node": name, "loopback": f"{loopback}/32", **router_spec(router)}
-        made = plan(spec, [circuit for _, circuit in self._circuits[name]])
+        made = plan(spec, [circuit for _, circuit in self._circuits[name]], self._policies)
         assembled = assemble(made, f"{self._seed} {name}")
         return Node(name, assembled, ports, interfaces, frozenset(owned), made)
 
