@@ -89,6 +89,12 @@ def _kept(replicaset: Object) -> int:
     return min(available(replicaset), size(replicaset))
 
 
+def _is_stale(replicaset: Object) -> bool:
+    """Its controller has not said yet what became of its present specification."""
+    status = replicaset.get("status") or {}
+    return int(status.get("observedGeneration", 0)) < int(replicaset["metadata"].get("generation", 0))
+
+
 def rolling_sizes(deployment: Object, new: Object, old: Sequence[Object]) -> dict[str, int]:
     """The next size of each ReplicaSet, by name, of a rolling update; `old` from the oldest to the youngest."""
     wanted = desired(deployment)
@@ -100,6 +106,8 @@ def rolling_sizes(deployment: Object, new: Object, old: Sequence[Object]) -> dic
     room = wanted + surge - sum(sizes.values())
     if size(new) < wanted and room > 0:
         return sizes | {name: min(size(new) + room, wanted)}
+    if _is_stale(new):
+        return sizes  # it may have been shrunk and grown again, and its status still counts pods from before that
     return sizes | _shrink_old(new, old, wanted - unavailable)
 
 
