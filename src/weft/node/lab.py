@@ -35,7 +35,7 @@ from weft.network.topology.units import parse_rate
 from weft.node.lab_openflow import FABRIC, LabSwitching, openflow_switches, port_name
 from weft.node.lab_routing import LabRouting, Learned, entries, policies_of
 from weft.node.lab_routing import status as routing_status
-from weft.node.lab_tables import routes_of
+from weft.node.lab_tables import protected, routes_of, segments_of
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ def desired_state(lab: Lab) -> NetworkState:
     """What the kernel should have for a lab. Links wait until both of their nodes are known."""
     fabric = openflow_switches(lab.nodes)
     routes = {table["spec"]["node"]: routes_of(table) for table in lab.tables}
+    segments = {table["spec"]["node"]: segments_of(table) for table in lab.tables}
     namespaces = tuple(
         Namespace(
             name,
@@ -71,6 +72,7 @@ def desired_state(lab: Lab) -> NetworkState:
             bridge=node["kind"] == "Switch",
             loopback=(ip_interface(node["spec"]["loopback"]),) if node["spec"].get("loopback") else (),
             routes=routes.get(name, ()),
+            local_segments=segments.get(name, ()),
         )
         for name, node in sorted(lab.nodes.items())
         if name not in fabric
@@ -91,7 +93,7 @@ def desired_state(lab: Lab) -> NetworkState:
 def _end(raw: Object, link: str, fabric: frozenset[str]) -> End:
     if raw["node"] in fabric:
         return End(FABRIC, port_name(raw["node"], link))
-    addresses = (ip_interface(raw["address"]),) if raw.get("address") else ()
+    addresses = tuple(ip_interface(raw[key]) for key in ("address", "tunnelAddress") if raw.get(key))
     return End(raw["node"], raw["interface"], addresses)
 
 
@@ -103,8 +105,6 @@ def statuses(
     for name, node in lab.nodes.items():
         wrong = report.errors.get(name, "")
         status: Object = {"phase": "Failed" if wrong else "Ready", "netns": netns[name], "message": wrong}
-        if not wrong and node["spec"].get("backups", "none") != "none":
-            status["message"] = "not installed yet: backups"
         status |= routing_status(learned.get(name), node["spec"].get("loopback", ""))
         found.append((node, status))
     usable: set[tuple[str, str]] = set()
@@ -114,6 +114,9 @@ def statuses(
         if link is None:
             continue
         wrong = report.errors.get(link.name, "")
+        silent = link.up and any(end.interface in _silent(learned, end.namespace) for end in link.ends)
+        if silent and not wrong:
+            wrong = "the neighbor is silent (BFD)"
         up = link.up and not wrong
         if up:
             usable |= {(end.namespace, end.interface) for end in link.ends}
@@ -125,8 +128,14 @@ def statuses(
         wrong = report.errors.get(node, "") or (f"interface {missing} is not up" if missing else "")
         if node not in lab.nodes:
             wrong = f"there is no node {node}"
-        found.append((table, {"installed": not wrong, "routes": len(routes), "message": wrong}))
+        found.append(
+            (table, {"installed": not wrong, "routes": len(routes), "protected": protected(table), "message": wrong})
+        )
     return found
+
+
+def _silent(learned: dict[str, Learned], router: str) -> set[str]:
+    return learned[router].silent if router in learned else set()
 
 
 def _unenforced(link: Object, report: Report) -> str:

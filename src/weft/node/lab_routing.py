@@ -38,6 +38,8 @@ class Learned:
     neighbors: dict[tuple[str, str, str], Object] = field(default_factory=dict)
     routes: int | None = None
     error: str = ""
+    # Interfaces on which BFD has lost the neighbour of a router that the controller leads.
+    silent: set[str] = field(default_factory=set)
 
 
 def entries(
@@ -62,6 +64,9 @@ def entries(
                 found[name]["policies"] = {
                     each: {"metadata": {"name": each}, "spec": obj["spec"]} for each, obj in there.items() if obj
                 }
+        elif _is_led(node):
+            found[name] = {"name": name, "namespace": str(namespace_of(name)), "daemon": "weft", "spec": node["spec"],
+                           "circuits": [], "neighbors": []}  # fmt: skip
     for link in sorted(links, key=lambda link: str(link["spec"]["name"])):
         ends = link["spec"]["endpoints"]
         for mine, other in ((ends[0], ends[1]), (ends[1], ends[0])):
@@ -76,8 +81,22 @@ def entries(
                 circuit["area"] = link["spec"]["area"]
             if link["spec"].get("bfd") is not None:
                 circuit["bfd"] = link["spec"]["bfd"]
-            found[mine["node"]]["circuits"].append(circuit)
-    return found
+            entry = found[mine["node"]]
+            entry["circuits"].append(circuit)
+            if "neighbors" in entry and _is_led(nodes[other["node"]]) and _wants_bfd(entry["spec"], link["spec"]):
+                address = str(other.get("address", "")).partition("/")[0]
+                entry["neighbors"].append({"interface": mine["interface"], "address": address})
+    return {name: entry for name, entry in found.items() if entry.get("neighbors") != []}
+
+
+def _is_led(node: Object) -> bool:
+    """A router that has its routes from the controller."""
+    return bool(node["kind"] == "Router" and node["spec"].get("routing", "spf") == "spf")
+
+
+def _wants_bfd(router: Object, link: Object) -> bool:
+    own = link.get("bfd")
+    return bool(own.get("enabled", True)) if own is not None else router.get("bfd") is not None
 
 
 def policies_of(node: Object) -> set[str]:
@@ -98,6 +117,7 @@ class LabRouting:
         self._ended = ended
         self._tasks = Tasks()
         self._process: asyncio.subprocess.Process | None = None
+        self._led: set[str] = set()
         self._told: list[Object] | None = None
         self._peers: dict[str, tuple[Object, Peer]] = {}
         self._looking: asyncio.Task[None] | None = None
@@ -107,6 +127,7 @@ class LabRouting:
         """Makes the daemons agree; errors by router."""
         for name in [name for name in self.learned if name not in wanted]:
             del self.learned[name]
+        self._led = {name for name, entry in wanted.items() if "neighbors" in entry}
         errors = await self._apply_peers({k: v for k, v in wanted.items() if v["daemon"] != "weft"})
         await self._apply_own([entry for _, entry in sorted(wanted.items()) if entry["daemon"] == "weft"])
         return errors | {name: each.error for name, each in self.learned.items() if each.error}
@@ -143,6 +164,7 @@ class LabRouting:
         await process.wait()
         for learned in self.learned.values():
             learned.neighbors.clear()
+            learned.silent.clear()
         self._changed()
         if process is self._process:
             logger.warning("the routers' process ended", extra={"lab": self._name, "code": process.returncode})
@@ -165,6 +187,11 @@ class LabRouting:
             if said["gone"]:
                 learned.neighbors.pop(key, None)
             else:
+                before = learned.neighbors.get(key, {}).get("state")
+                if said["protocol"] == "bfd" and said["state"] == "Up":
+                    learned.silent.discard(said["interface"])
+                elif said["protocol"] == "bfd" and before == "Up" and said["router"] in self._led:
+                    learned.silent.add(said["interface"])
                 learned.neighbors[key] = {
                     name: said[name] for name in ("protocol", "interface", "address", "routerID", "state") if said[name]
                 }

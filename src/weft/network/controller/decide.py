@@ -7,10 +7,11 @@ JSON, the same each time for the same input. Who is next: `weft.controllers.netw
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from weft.network.controller.routes import NextHop, Route, compute_routes
+from weft.network.controller.backups import LocalSid, link_address, protect, uses_tunnels
+from weft.network.controller.routes import Backup, NextHop, Route, compute_routes
 from weft.network.topology.addresses import Addresses, allocate
 from weft.network.topology.model import Endpoint, Link, State, Switch, Topology
 from weft.network.topology.names import interface_name
@@ -37,7 +38,8 @@ def decide(topology: Topology, states: Mapping[str, State], failed: frozenset[st
     addresses = allocate(topology)
     wishes = {link.name: states.get(link.name, link.state) for link in topology.links}
     up = frozenset(name for name, state in wishes.items() if state == "up" and name not in failed)
-    routes = compute_routes(topology, addresses, up)
+    made = protect(topology, addresses, up, compute_routes(topology, addresses, up))
+    tunnels = uses_tunnels(topology)
     lab = topology.name
     parts = []
     for router in topology.routers:
@@ -47,9 +49,11 @@ def decide(topology: Topology, states: Mapping[str, State], failed: frozenset[st
     for host in topology.hosts:
         address = addresses.of_node(topology, host.name)
         parts.append(_part("Host", lab, host.name, {"address": str(address)} if address else {}))
-    parts += [_link(topology, link, addresses, wishes[link.name]) for link in topology.links]
-    for node, table in routes.items():
+    parts += [_link(topology, link, addresses, wishes[link.name], tunnels) for link in topology.links]
+    for node, table in made.routes.items():
         spec: Object = {"topology": lab, "node": node, "routes": [_route(route) for route in table]}
+        if sids := made.sids.get(node):
+            spec["segments"] = [_segment(sid) for sid in sids]
         parts.append(Part("RouteTable", object_name(node, lab), spec))
     return parts
 
@@ -62,11 +66,11 @@ def _part(kind: str, lab: str, node: str, spec: Object) -> Part:
     return Part(kind, object_name(node, lab), {"topology": lab, "node": node, **spec})
 
 
-def _link(topology: Topology, link: Link, addresses: Addresses, state: State) -> Part:
+def _link(topology: Topology, link: Link, addresses: Addresses, state: State, tunnels: bool) -> Part:
     spec: Object = {
         "topology": topology.name,
         "name": link.name,
-        "endpoints": [_endpoint(link, end, addresses) for end in (link.a, link.b)],
+        "endpoints": [_endpoint(topology, link, end, addresses, tunnels) for end in (link.a, link.b)],
         "cost": link.cost,
         "state": state,
         **link_spec(link),
@@ -74,23 +78,44 @@ def _link(topology: Topology, link: Link, addresses: Addresses, state: State) ->
     return Part("Link", object_name(link.name, topology.name), spec)
 
 
-def _endpoint(link: Link, end: Endpoint, addresses: Addresses) -> Object:
+def _endpoint(topology: Topology, link: Link, end: Endpoint, addresses: Addresses, tunnels: bool) -> Object:
     found: Object = {"node": end.node, "interface": interface_name(link.name)}
     if (address := addresses.interfaces.get((link.name, end.node))) is not None:
         found["address"] = str(address)
+        if tunnels and {link.a.node, link.b.node} <= topology.transit_names:
+            found["tunnelAddress"] = str(link_address(address))
+    return found
+
+
+def _segment(sid: LocalSid) -> Object:
+    found: Object = {"sid": str(sid.sid), "action": sid.action}
+    if sid.via is not None:
+        found |= {"via": str(sid.via), "interface": interface_name(sid.link)}
     return found
 
 
 def _route(route: Route) -> Object:
-    return {
+    found: Object = {
         "destination": str(route.destination),
         "nextHops": [_next_hop(hop) for hop in route.next_hops],
         "metric": route.metric,
     }
+    if route.backup:
+        found["backup"] = [_backup(each) for each in route.backup]
+    return found
+
+
+def _backup(backup: Backup) -> Object:
+    found: Object = {"interface": interface_name(backup.link)}
+    if backup.via is not None:
+        found["via"] = str(backup.via)
+    if backup.segments:
+        found["segments"] = [str(segment) for segment in backup.segments]
+    return found
 
 
 @lru_cache(16384)
-def _next_hop_texts(via: IPv4Address, link: str) -> tuple[str, str]:
+def _next_hop_texts(via: IPv4Address | IPv6Address, link: str) -> tuple[str, str]:
     return str(via), interface_name(link)
 
 

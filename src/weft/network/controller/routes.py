@@ -6,7 +6,7 @@ nearest router on it plus that router's cost to it (RFC 2328, 16.1, stub network
 """
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from weft.network.routing.spf import Edge, Reach, shortest_paths
 from weft.network.topology.addresses import Addresses
@@ -19,18 +19,29 @@ DEFAULT = IPv4Network("0.0.0.0/0")
 class NextHop:
     """The neighbour's address and the link by which it is reached; `weight` shares traffic among equals."""
 
-    via: IPv4Address
+    via: IPv4Address | IPv6Address
     link: str
     weight: int = 1
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Route:
-    """One destination, its next hops sorted, and the cost of the way."""
+class Backup:
+    """Where packets go when no next hop of their route is left; with `segments` (first to last) through a tunnel, that
+    begins on `link`."""
 
-    destination: IPv4Network
+    via: IPv4Address | IPv6Address | None
+    link: str
+    segments: tuple[IPv6Address, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Route:
+    """One destination, its next hops sorted, the cost of the way, and what to do when a link of it fails."""
+
+    destination: IPv4Network | IPv6Network
     next_hops: tuple[NextHop, ...]
     metric: int
+    backup: tuple[Backup, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +61,7 @@ def compute_routes(topology: Topology, addresses: Addresses, up: frozenset[str])
     """The routes of every host and of every router whose routes come from the controller, sorted by destination."""
     segments = topology.segments(up=up)
     graph = _graph(addresses, segments)
-    prefixes = _prefixes(topology, addresses, segments, topology.transit_names)
+    prefixes = prefixes_of(topology, addresses, segments, topology.transit_names)
     found: dict[str, tuple[Route, ...]] = {}
     for router in topology.routers:
         if router.routing == "none":
@@ -60,7 +71,7 @@ def compute_routes(topology: Topology, addresses: Addresses, up: frozenset[str])
             found[router.name] = _routes(router.name, reached, prefixes)
     # For a host all routers forward that have routes, wherever they have them from.
     forwarding = topology.forwarding_names
-    prefixes = _prefixes(topology, addresses, segments, forwarding)
+    prefixes = prefixes_of(topology, addresses, segments, forwarding)
     gateways = {a.ip for (_, node), a in addresses.interfaces.items() if node in forwarding}
     for host in topology.hosts:
         reached = shortest_paths(graph, host.name, forwarding.__contains__)
@@ -81,7 +92,8 @@ def _graph(addresses: Addresses, segments: list[Segment]) -> Graph:
     return graph
 
 
-def _prefixes(topology: Topology, addresses: Addresses, segments: list[Segment], transit: frozenset[str]) -> Prefixes:
+def prefixes_of(topology: Topology, addresses: Addresses, segments: list[Segment], transit: frozenset[str]) -> Prefixes:
+    """Who stands at which destination."""
     found: Prefixes = {}
     for router in topology.routers:
         found[IPv4Network(addresses.loopbacks[router.name])] = [Stand(router.name, 0, True)]

@@ -54,7 +54,16 @@ class Forward:
     removed: tuple[Prefix, ...] = ()
 
 
-Output = Transmit | Forward | NeighborChanged | Notice
+@dataclass(frozen=True, slots=True)
+class Reachable:
+    """BFD has lost a neighbour that it was told to watch, or has found it again."""
+
+    interface: str
+    address: Address
+    alive: bool
+
+
+Output = Transmit | Forward | Reachable | NeighborChanged | Notice
 
 
 class Router:
@@ -68,6 +77,7 @@ class Router:
         self.interfaces: dict[str, Interface] = {}
         self._redistribution = dict(redistribution or {})
         self._alive: set[tuple[str, Address]] = set()  # neighbours that BFD has seen up
+        self._watched: dict[tuple[str, Address], bool] = {}  # those that no protocol here knows; whether they were lost
 
     @property
     def routes(self) -> list[Route]:
@@ -109,9 +119,25 @@ class Router:
             if self.interfaces.get(name) != interface:
                 self.interfaces[name] = interface
                 self._give_all(InterfaceChanged(interface), now, outputs)
+        if self._watched:
+            self._open_watched(now, outputs)
         connected = connected_routes(self.interfaces.values())
         self._carry_out(self.rib.replace("connected", connected), now, outputs)
         return outputs
+
+    def watch(self, interface: str, address: Address, now: float) -> list[Output]:
+        """BFD looks after a neighbour of whom no protocol here speaks: the controller's routes lead over it."""
+        outputs: list[Output] = []
+        self._watched[interface, address] = False
+        self._open_watched(now, outputs)
+        return outputs
+
+    def _open_watched(self, now: float, outputs: list[Output]) -> None:
+        bfd = self.protocols.get("bfd")
+        if isinstance(bfd, Bfd):
+            for name, address in self._watched:
+                if (interface := self.interfaces.get(name)) is not None and interface.up:
+                    self._act("bfd", bfd.open(name, address, now), now, outputs)
 
     def replace(self, source: Source, routes: Iterable[Route], now: float) -> list[Output]:
         """All routes of a source that is no protocol here: the user's own, or the controller's. In a static one the
@@ -163,8 +189,14 @@ class Router:
                 self._act("bfd", bfd.open(*key, now), now, outputs)
         elif change.state == "Up":
             self._alive.add(key)
+            if self._watched.get(key):
+                self._watched[key] = False
+                outputs.append(Reachable(*key, True))
         elif change.state == "Down" and key in self._alive:
             self._alive.discard(key)
+            if key in self._watched:
+                self._watched[key] = True
+                outputs.append(Reachable(*key, False))
             for protocol in self.protocols:
                 if protocol != "bfd":
                     self._give(protocol, NeighborLost(*key), now, outputs)

@@ -70,7 +70,7 @@ def test_all_is_well(lab: Lab) -> None:
     told = said(lab, Report())
     assert told["Router r1.lab"] == {"phase": "Ready", "netns": "ns", "message": ""}
     assert told["Link h1-s1.lab"] == {"state": "up", "message": ""}
-    assert told["RouteTable h1.lab"] == {"installed": True, "routes": 1, "message": ""}
+    assert told["RouteTable h1.lab"] == {"installed": True, "routes": 1, "protected": 0, "message": ""}
 
 
 def test_what_is_not_enforced_is_told(lab: Lab) -> None:
@@ -90,5 +90,10 @@ def test_routes_over_a_cut_link_are_not_installed(lab: Lab) -> None:
     lab.links[1]["spec"]["state"] = "down"
     told = said(lab, Report())
     assert told["Link h1-s1.lab"]["state"] == "down"
-    assert told["RouteTable h1.lab"] == {"installed": False, "routes": 1, "message": "interface h1-s1 is not up"}
+    assert told["RouteTable h1.lab"] == {
+        "installed": False,
+        "routes": 1,
+        "protected": 0,
+        "message": "interface h1-s1 is not up",
+    }
     assert not [link for link in desired_state(lab).links if link.name == "h1-s1" and link.up]

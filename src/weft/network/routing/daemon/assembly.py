@@ -25,7 +25,7 @@ def assemble(made: Plan, seed: str | None = None) -> Router:
         protocols["ospf"] = Ospf(made.ospf)
     if made.rip is not None:
         protocols["rip"] = Rip(made.rip, rng)
-    if protocols and (made.bfd is not None or any(made.bfd_on.values())):
+    if (protocols or made.router.routing == "spf") and (made.bfd is not None or any(made.bfd_on.values())):
         protocols["bfd"] = Bfd(_bfd(made.bfd), rng, {name: _bfd(each) for name, each in made.bfd_on.items()})
     return Router(protocols, redistribution(made))
 

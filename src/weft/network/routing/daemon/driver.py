@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from weft.core.errors import WeftError
+from weft.network.dataplane.linux.reroute import FastReroute
 from weft.network.routing.daemon.kernel import Fib, read_interfaces
 from weft.network.routing.daemon.sockets import KINDS, ProtocolSocket
-from weft.network.routing.protocol import Event, NeighborChanged, Notice, ProtocolName, Shutdown
+from weft.network.routing.protocol import Address, Event, NeighborChanged, Notice, ProtocolName, Shutdown
 from weft.network.routing.rib.routes import Route
-from weft.network.routing.router import Forward, Output, Redistribution, Router, Transmit
+from weft.network.routing.router import Forward, Output, Reachable, Redistribution, Router, Transmit
 from weft.network.southbound.monitor import Monitor, Part
 from weft.network.southbound.netlink import Netlink
 
@@ -42,7 +43,7 @@ class RouterDriver:
         self._fib = Fib(self._netlink)
         self._sockets: dict[ProtocolName, ProtocolSocket] = {}
         self._indices: dict[str, int] = {}  # of interfaces, by name
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: tuple[float, asyncio.Handle] | None = None  # uvloop's handles do not tell their time
         self._sweep: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -57,7 +58,7 @@ class RouterDriver:
         """With `farewell` takes leave of neighbours and of kernel routes; else they stay for who comes next."""
         if farewell:
             self._carry_out(self.router.handle_all(Shutdown(), self._loop.time()))
-        for handle in (self._timer, self._sweep):
+        for handle in (self._timer[1] if self._timer is not None else None, self._sweep):
             if handle is not None:
                 handle.cancel()
         for opened in self._sockets.values():
@@ -92,6 +93,21 @@ class RouterDriver:
         """Other policies for what protocols announce."""
         self._carry_out(self.router.set_redistribution(redistribution, self._loop.time()))
 
+    def watch(self, interface: str, address: Address) -> None:
+        """BFD looks after a neighbour, and its failure moves routes to their backups here and at once."""
+        self._carry_out(self.router.watch(interface, address, self._loop.time()))
+
+    def _reroute(self, interface: str, alive: bool) -> None:
+        try:
+            with FastReroute(self._namespace) as reroute:
+                count = reroute.recover(interface) if alive else reroute.fail(interface)
+        except (WeftError, OSError) as error:  # the link itself has gone: the kernel has taken it out by itself
+            logger.debug("not rerouted", extra={"router": self.name, "error": str(error)})
+            return
+        word = "answers again" if alive else "is silent"
+        text = f"the neighbor {word}: {count} next-hop objects changed"
+        logger.info(text, extra={"router": self.name, "interface": interface})
+
     def repair(self) -> None:
         if count := self._fib.repair(self._indices):
             logger.info("routes repaired", extra={"router": self.name, "routes": count})
@@ -124,6 +140,8 @@ class RouterDriver:
                 case Forward(routes, removed):
                     for refusal in self._fib.change(list(routes), list(removed), self._indices):
                         logger.warning("the kernel refused a route", extra={"router": self.name, "error": str(refusal)})
+                case Reachable(interface, _, alive):
+                    self._reroute(interface, alive)
                 case NeighborChanged() | Notice():
                     if self._listener is not None:
                         self._listener(self.name, output)
@@ -132,12 +150,12 @@ class RouterDriver:
     def _arm(self) -> None:
         when = self.router.next_timer()
         if self._timer is not None:
-            if when is not None and self._timer.when() == when:
+            if self._timer[0] == when:
                 return
-            self._timer.cancel()
+            self._timer[1].cancel()
             self._timer = None
         if when is not None:
-            self._timer = self._loop.call_at(when, self._fire)
+            self._timer = (when, self._loop.call_at(when, self._fire))
 
 
 class RouterHost:

@@ -57,6 +57,8 @@ def plan(spec: dict[str, Any], circuits: Sequence[Circuit], policies: Objects | 
         policy = announced(settings.ospf.redistribute, policies or {}, _OSPF_METRIC)
         ospf = _ospf(router.loopback, settings.ospf, circuits)
         return Plan(router, ospf, None, settings.bfd, _bfd_on(settings, circuits), policy)
+    if router.routing == "spf":  # the controller finds its routes; BFD looks after its links
+        return Plan(router, bfd=settings.bfd, bfd_on=_bfd_on(settings, circuits))
     return Plan(router)
 
 

@@ -12,6 +12,7 @@ import json
 import logging
 import signal
 import sys
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,11 @@ class Routers:
     def _start(self, name: str, entry: Object) -> None:
         made = _plan(entry)
         driver = self._host.add(name, Path(entry["namespace"]), assemble(made))
-        driver.set_static(static_routes(made))
+        if "neighbors" in entry:
+            for each in entry["neighbors"]:
+                driver.watch(each["interface"], ip_address(each["address"]))
+        else:
+            driver.set_static(static_routes(made))
 
     def _hear(self, name: str, action: NeighborChanged | Notice) -> None:
         if isinstance(action, Notice):
@@ -96,6 +101,8 @@ class Routers:
         while True:
             await asyncio.sleep(_COUNT_SECONDS)
             for name, driver in self._host.routers.items():
+                if "neighbors" in self._entries.get(name, ()):
+                    continue
                 count = len(driver.router.routes)
                 if self._counts.get(name) != count:
                     self._counts[name] = count
