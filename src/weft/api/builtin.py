@@ -18,6 +18,7 @@ class Row(NamedTuple):
     short_names: str = ""
     categories: str = ""
     subresources: str = ""
+    verbs: str = ""  # empty: all
 
 
 ROWS = (
@@ -51,6 +52,16 @@ ROWS = (
     Row("storage.k8s.io", "v1", "StorageClass", "storageclasses", False, "sc"),
     Row("", "v1", "ResourceQuota", "resourcequotas", True, "quota", subresources="status"),
     Row("", "v1", "LimitRange", "limitranges", True, "limits"),
+    Row("rbac.authorization.k8s.io", "v1", "Role", "roles"),
+    Row("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings"),
+    Row("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", False),
+    Row("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings", False),
+    # Questions, which are answered and not kept.
+    Row("authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", False, verbs="create"),
+    Row("authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews", False, verbs="create"),
+    Row("authorization.k8s.io", "v1", "LocalSubjectAccessReview", "localsubjectaccessreviews", verbs="create"),
+    Row("authorization.k8s.io", "v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews", False, verbs="create"),
+    Row("authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreviews", False, verbs="create"),
     Row("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", False, "pc"),
     Row(
         "admissionregistration.k8s.io",

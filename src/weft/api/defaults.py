@@ -58,6 +58,7 @@ VALUES: dict[str, Object] = {
     "ServiceStatus": {"loadBalancer": {}},
     "EndpointPort": {"protocol": "TCP"},
     "CustomResourceDefinitionSpec": {"conversion": {"strategy": "None"}},
+    "RoleRef": {"apiGroup": "rbac.authorization.k8s.io"},
     # Not defaults but fields that Go always writes; strict clients (kubernetes for Python) refuse objects without them.
     "ContainerStatus": {"image": "", "imageID": "", "ready": False, "restartCount": 0},
 }
@@ -115,6 +116,12 @@ def _service_port(port: Object) -> None:
         port["targetPort"] = port["port"]
 
 
+def _subject(subject: Object) -> None:
+    """Of a role binding; the schema's name is `Subject`."""
+    if subject.get("kind") in ("User", "Group"):
+        subject.setdefault("apiGroup", "rbac.authorization.k8s.io")
+
+
 def _pod(pod: Object) -> None:
     spec = pod.get("spec")
     if spec is None:
@@ -164,6 +171,7 @@ def _crd_spec(spec: Object) -> None:
 RULES: dict[str, Callable[[Object], None]] = {
     **workload_defaults.RULES,
     **admission_defaults.RULES,
+    "Subject": _subject,
     "PodSpec": _pod_spec,
     "Container": _container,
     "EphemeralContainer": _container,

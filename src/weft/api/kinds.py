@@ -141,6 +141,7 @@ def _builtin_type(row: Row) -> ResourceType:
         short_names=tuple(row.short_names.split()),
         categories=tuple(row.categories.split()),
         subresources=frozenset(row.subresources.split()),
+        verbs=tuple(row.verbs.split()) or _ALL_VERBS,
         spec_replicas_path=".spec.replicas" if scalable else "",
         status_replicas_path=".status.replicas" if scalable else "",
     )

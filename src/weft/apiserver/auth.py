@@ -1,6 +1,7 @@
-"""Who may call: client certificates (CN user, O groups), and the rule that follows from the groups.
+"""Who calls: client certificates (CN user, O groups).
 
-In: a connection's verified certificate. Out: a `User`, or 401; 403 in Kubernetes's words for those who may not.
+In: a connection's verified certificate. Out: a `User`, or 401; 403 in Kubernetes's words for those who may not, which
+`authorization` decides.
 """
 
 import asyncio
@@ -10,7 +11,6 @@ from weft.api.status import ApiError
 from weft.apiserver.request import User
 
 OPEN_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/version"})
-_ALLOWED = frozenset({"system:masters", "system:nodes"})
 
 
 def authenticate(transport: asyncio.BaseTransport | None) -> User:
@@ -30,20 +30,16 @@ def authenticate(transport: asyncio.BaseTransport | None) -> User:
     return User(name, (*groups, "system:authenticated"))
 
 
-def may(user: User) -> bool:
-    return not _ALLOWED.isdisjoint(user.groups)
-
-
 def forbidden(user: User, verb: str, group: str, resource: str, namespace: str | None, name: str) -> ApiError:
     """`pods "x" is forbidden: User "u" cannot get resource "pods" in API group "" in the namespace "default"`."""
-    full = f"{resource}.{group}" if group else resource
+    full = f"{resource.partition('/')[0]}.{group}" if group else resource.partition("/")[0]
     where = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
     quoted = f' "{name}"' if name else ""
     return ApiError(
         "Forbidden",
         f'{full}{quoted} is forbidden: User "{user.name}" cannot {verb} resource "{resource}" '
         f'in API group "{group}" {where}',
-        kind=resource,
+        kind=resource.partition("/")[0],
         group=group,
         name=name,
     )

@@ -11,6 +11,7 @@ from weft.api.gvr import ENDPOINTS, ENDPOINTSLICES, GVR, NAMESPACES, SERVICEACCO
 from weft.api.status import ApiError
 from weft.apiserver.admission.pod import PRIORITYCLASSES, SYSTEM_PRIORITIES
 from weft.apiserver.api import Api
+from weft.apiserver.authorization.defaults import defaults as rbac_defaults
 from weft.apiserver.local import LocalClient
 
 Object = dict[str, Any]
@@ -26,6 +27,8 @@ async def ensure(client: LocalClient, api: Api) -> None:
         for name, value in SYSTEM_PRIORITIES.items():
             text = f"Used for system critical pods ({name})."
             await make(client, PRIORITYCLASSES, {"metadata": {"name": name}, "value": value, "description": text})
+    for gvr, obj in rbac_defaults():
+        await make(client, gvr, obj)
     await point_here(client, api)
 
 

@@ -11,11 +11,14 @@ from typing import Any
 from aiohttp import web
 
 from weft.api.kinds import SCALE, ResourceType
+from weft.api.rbac import Attributes
 from weft.api.status import ApiError, bad_request
 from weft.api.table import to_table
 from weft.apiserver import codec, negotiation, watching
 from weft.apiserver.api import Api, Object
-from weft.apiserver.auth import OPEN_PATHS, authenticate, forbidden, may
+from weft.apiserver.auth import OPEN_PATHS, authenticate, forbidden
+from weft.apiserver.authorization import Authorizer, reviews
+from weft.apiserver.authorization.impersonation import impersonated
 from weft.apiserver.documents import Documents
 from weft.apiserver.negotiation import Accepted
 from weft.apiserver.request import Request, flag, number
@@ -49,6 +52,7 @@ class Routes:
         self._api = api
         self._documents = documents
         self._streams = streams
+        self._authorizer = Authorizer(api)
 
     async def handle(self, http: web.Request) -> web.StreamResponse:
         try:
@@ -77,16 +81,21 @@ class Routes:
         path = http.path
         if path in OPEN_PATHS or path.startswith(("/livez/", "/readyz/", "/healthz/")):
             return await self._documents.answer(http)
-        user = authenticate(http.transport)
+        user = impersonated(self._authorizer, authenticate(http.transport), http.headers)
         target = parse(http.rel_url.raw_path)
         if target is None:
-            if not may(user):
+            if not self._authorizer.may(user, Attributes(http.method.lower(), path=path)):
                 text = f'forbidden: User "{user.name}" cannot {http.method.lower()} path "{path}"'
                 raise ApiError("Forbidden", text)
             return await self._documents.answer(http)
         verb = _verb(http, target)
-        if not may(user):
-            raise forbidden(user, verb, target.gvr.group, target.gvr.resource, target.namespace, target.name)
+        group, resource, namespace = target.gvr.group, target.gvr.resource, target.namespace or ""
+        if (group, resource) == ("", "namespaces") and target.name:
+            namespace = target.name  # a namespace is within itself, for who has a role there
+        wanted = Attributes(verb, group, resource, target.subresource, namespace, target.name)
+        if not self._authorizer.may(user, wanted):
+            full = f"{resource}/{target.subresource}" if target.subresource else resource
+            raise forbidden(user, verb, group, full, namespace, target.name)
         rtype = self._api.kinds.by_gvr(target.gvr)
         if rtype is None or not _fits(rtype, target):
             raise no_such_path()
@@ -115,6 +124,9 @@ class Routes:
             return await self._list(http, request, accepted)
         if verb == "watch":
             return await watching.serve(self._api, http, request, accepted)
+        if verb == "create" and request.resource in reviews.KINDS:
+            review = reviews.answer(self._authorizer, request, await self._body(http))
+            return await respond(http, review, 201)
         if verb == "create":
             obj = await create(self._api, request, await self._body(http))
             return await self._one(http, request, obj, accepted, 201)

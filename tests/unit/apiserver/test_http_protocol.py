@@ -204,7 +204,9 @@ async def test_a_user_without_rights(server: RunningServer, monkeypatch: pytest.
         assert found["message"] == (
             'pods is forbidden: User "guest" cannot list resource "pods" in API group "" in the namespace "default"'
         )
-        await status(await http.get("/openapi/v3"), 403, "Forbidden")
+        assert (await http.get("/openapi/v3")).status == 200  # system:discovery is for all who are known
+        found = await status(await http.get("/debug/pprof"), 403, "Forbidden")
+        assert found["message"] == 'forbidden: User "guest" cannot get path "/debug/pprof"'
 
 
 async def lines(response: aiohttp.ClientResponse, count: int) -> list[dict[str, Any]]:

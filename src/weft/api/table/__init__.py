@@ -8,10 +8,21 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from weft.api.kinds import ResourceType
-from weft.api.table import cluster, custom, jobs, networking, pods, services, storage, workloads
+from weft.api.table import cluster, custom, jobs, networking, pods, rbac, services, storage, workloads
 from weft.api.table.printing import PRINTERS, Column, Print
 
-__all__ = ["cluster", "jobs", "networking", "partial_metadata", "pods", "services", "storage", "to_table", "workloads"]
+__all__ = [
+    "cluster",
+    "jobs",
+    "networking",
+    "partial_metadata",
+    "pods",
+    "rbac",
+    "services",
+    "storage",
+    "to_table",
+    "workloads",
+]
 
 Object = dict[str, Any]
 

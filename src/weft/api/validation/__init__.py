@@ -11,7 +11,7 @@ from weft.api.decoding import check_types, prune, strict_decoding_error, unknown
 from weft.api.kinds import ResourceType
 from weft.api.schema import Schema
 from weft.api.status import ApiError
-from weft.api.validation import admission, configuration, definitions, jobs, pods, services, sets, workloads
+from weft.api.validation import admission, configuration, definitions, jobs, pods, rbac, services, sets, workloads
 from weft.api.validation.custom import check_custom_resource
 from weft.api.validation.errors import Errors, FieldError, Object
 from weft.api.validation.metadata import check_metadata, check_metadata_update
@@ -57,6 +57,10 @@ RULES: dict[str, Callable[[Object, str, Errors], None]] = {
     "ResourceQuota": admission.resource_quota,
     "LimitRange": admission.limit_range,
     "PriorityClass": admission.priority_class,
+    "Role": rbac.namespaced_role,
+    "ClusterRole": rbac.role,
+    "RoleBinding": rbac.role_binding,
+    "ClusterRoleBinding": rbac.cluster_role_binding,
 }
 UPDATE_RULES: dict[tuple[str, str], Callable[[Object, Object, Errors], None]] = {
     ("", "Pod"): pods.pod_update,
@@ -70,6 +74,8 @@ UPDATE_RULES: dict[tuple[str, str], Callable[[Object, Object, Errors], None]] = 
     ("", "Secret"): configuration.secret_update,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): definitions.definition_update,
     ("", "ResourceQuota"): admission.resource_quota_update,
+    ("rbac.authorization.k8s.io", "RoleBinding"): rbac.binding_update,
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): rbac.binding_update,
     ("scheduling.k8s.io", "PriorityClass"): admission.priority_class_update,
 }
 
