@@ -14,7 +14,7 @@ from instances import Instance
 
 LAB = Path(__file__).parents[3] / "examples/labs/backups.yaml"
 H3 = "10.1.1.2"
-PACKETS, INTERVAL = 300, 0.005
+PACKETS, INTERVAL = 300, 0.01
 
 
 class Ring:
@@ -74,8 +74,11 @@ def until(what: str, probe: Callable[[], bool], seconds: float = 20) -> None:
 
 
 @pytest.fixture(scope="module")
-def ring(instance: Instance) -> Ring:
-    instance.weft("lab", "up", str(LAB))
+def ring(instance: Instance, tmp_path_factory: pytest.TempPathFactory) -> Ring:
+    """With BFD ten times slower than the example: on a machine full of tests, 30 ms pass without anything wrong."""
+    file = tmp_path_factory.mktemp("lab") / "backups.yaml"
+    file.write_text(LAB.read_text().replace("interval: 10ms", "interval: 100ms"))
+    instance.weft("lab", "up", str(file))
     found = Ring(instance)
     until("all BFD sessions are up", lambda: found.sessions() == ["Up"] * 12)
     return found
@@ -89,7 +92,7 @@ def test_silence_turns_packets_to_the_backup_with_nobody_in_control(ring: Ring) 
         pings = ring.start_pings()
         time.sleep(0.4)
         ring.silence("r2", "r1-r2")
-        assert ring.lost(pings) < PACKETS / 2, "more than a second and a half was lost in two"
+        assert ring.lost(pings) < PACKETS / 2
         first = ring.inside("r1", "ip", "route", "show", "10.1.1.0/24").splitlines()[0]
         assert "segs 1" in first, first  # not only the one that waits
         assert ring.lost(ring.start_pings()) == 0
